@@ -1,0 +1,44 @@
+"""Which files show the same photograph.
+
+A data set that was enlarged by rotating and mirroring its photographs holds many copies of each.
+A split that puts copies of one photograph on both sides measures memory, not recognition.
+
+So far the answer is read from a record that comes with the data: `originals.csv` in the data
+folder, with the columns `file` (as in the manifest) and `original` (the photograph's name).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fishline.errors import UserError
+
+RECORD = "originals.csv"
+
+
+def find_originals(data_dir: Path, files: pd.Series[str]) -> pd.Series[str] | None:
+    """The original of each of `files` (posix paths relative to `data_dir`), or None if unknown.
+
+    Returns:
+        Strings, aligned with `files`; files with the same string show the same photograph.
+
+    Raises:
+        UserError: the record lacks a column or says nothing of one of the files.
+    """
+    path = data_dir / RECORD
+    if not path.is_file():
+        return None
+    record = pd.read_csv(path, dtype=str)
+    for column in ("file", "original"):
+        if column not in record:
+            raise UserError(f"{path} has no column '{column}'; it needs 'file' and 'original'")
+    originals = files.map(record.drop_duplicates("file").set_index("file")["original"])
+    unknown = files[originals.isna()]
+    if len(unknown):
+        raise UserError(
+            f"{path} has no original for {len(unknown)} of {len(files)} files, "
+            f"among them {unknown.iloc[0]}; add them or remove the record"
+        )
+    return originals

@@ -1,0 +1,134 @@
+"""The cache as batches of tensors: no decoding and no per-image Python after this point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from fishline.errors import UserError
+from fishline.params import Balance
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of the cache.
+
+    pixels: uint8 (n of the whole cache, size, size, 3), memory-mapped
+    rows:   int64 (n,), the rows of `pixels` that belong here
+    labels: int64 (n,), positions in `species`
+    table:  the rows of the split that belong here, same order
+    """
+
+    pixels: torch.Tensor
+    rows: torch.Tensor
+    labels: torch.Tensor
+    species: tuple[str, ...]
+    table: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def size(self) -> int:
+        """Edge of an image in pixels."""
+        return self.pixels.shape[1]
+
+    def batches(
+        self, order: torch.Tensor, batch_size: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches of uint8 (b, size, size, 3) and int64 (b,), for the positions in `order`."""
+        for positions in torch.split(order, batch_size):
+            yield self.pixels[self.rows[positions]], self.labels[positions]
+
+
+def load_images(cache: Path, split: Path, species: Sequence[str]) -> dict[str, Images]:
+    """The images of one task, by part: train, validation, test.
+
+    Raises:
+        UserError: cache or split is missing, they do not belong together, or a species has no
+            image to train with.
+    """
+    for path in (cache / "images.npy", cache / "manifest.csv", split):
+        if not path.is_file():
+            raise UserError(f"{path} is missing; `dvc repro split` makes it")
+    manifest = pd.read_csv(cache / "manifest.csv", usecols=["file", "index", "sha256"])
+    table = pd.read_csv(split, dtype={"original": "string"}).merge(manifest, on="file", how="left")
+    stray = set(table["species"]) ^ set(species)
+    if stray or table["index"].isna().any():
+        raise UserError(f"{split} does not fit params.yaml and {cache}; run `dvc repro split`")
+    # Copy on write: torch wants writable memory, and the file must stay as it is.
+    pixels = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
+    parts = {str(name): rows for name, rows in table.groupby("part")}
+    for name in species:
+        if name not in set(parts["train"]["species"]):
+            raise UserError(f"{split}: no training image of '{name}'; use a stratified split")
+    return {name: _images(pixels, rows, tuple(species)) for name, rows in parts.items()}
+
+
+def _images(pixels: torch.Tensor, table: pd.DataFrame, species: tuple[str, ...]) -> Images:
+    labels = table["species"].map({name: i for i, name in enumerate(species)})
+    return Images(
+        pixels,
+        torch.tensor(table["index"].to_numpy(np.int64)),
+        torch.tensor(labels.to_numpy(np.int64)),
+        species,
+        table.reset_index(drop=True),
+    )
+
+
+def mean_and_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per channel (R, G, B) over all pixels of `images`, on the scale 0…1."""
+    total = torch.zeros(3, dtype=torch.float64)
+    squares = torch.zeros(3, dtype=torch.float64)
+    for pixels, _ in images.batches(torch.arange(len(images)), 256):
+        flat = pixels.reshape(-1, 3).double() / 255  # (b·h·w, 3)
+        total += flat.sum(0)
+        squares += flat.square().sum(0)
+    count = len(images) * images.size**2
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=1e-6).sqrt()
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def epoch_order(labels: torch.Tensor, balance: Balance, rng: torch.Generator) -> torch.Tensor:
+    """Positions to train on in one epoch, shuffled.
+
+    `oversample` draws every species as often as the most frequent one: all its images equally
+    often, the remainder at random. `undersample` draws as many as the rarest has, anew in each
+    epoch. `none` and `class_weights` take each image once.
+    """
+    if balance in ("none", "class_weights"):
+        return torch.randperm(len(labels), generator=rng)
+    counts = labels.bincount()
+    target = int(counts.max() if balance == "oversample" else counts[counts > 0].min())
+    drawn = []
+    for label in torch.unique(labels):
+        members = (labels == label).nonzero().flatten()
+        rounds = math.ceil(target / len(members))
+        shuffled = [members[torch.randperm(len(members), generator=rng)] for _ in range(rounds)]
+        drawn.append(torch.cat(shuffled)[:target])
+    order = torch.cat(drawn)
+    return order[torch.randperm(len(order), generator=rng)]
+
+
+def augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Turn every image by any angle about its middle, mirror every other one, black outside.
+
+    Args:
+        images: float (b, 3, h, w) on a scale where 0 is black.
+    """
+    count = len(images)
+    angle = torch.rand(count, generator=rng) * 2 * math.pi
+    mirror = torch.randint(2, (count,), generator=rng) * 2.0 - 1  # -1 or 1
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(count)
+    rows = [torch.stack([cos * mirror, -sin, zero], 1), torch.stack([sin * mirror, cos, zero], 1)]
+    theta = torch.stack(rows, 1).to(images.device)  # (b, 2, 3)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)

@@ -1,0 +1,185 @@
+"""Networks, what is frozen in them, and the two files that hold one.
+
+A model's folder holds `model.safetensors` (the weights) and `model.json` (`Description`): what
+evaluation, fine-tuning and serving must know, written once, so that none can disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from fishline.errors import UserError
+from fishline.files import read_json, replacing, write_json
+
+
+class Network(nn.Module):
+    """What every network here has: float (b, 3, size, size) in, logits (b, classes) out.
+
+    features:   images to feature maps (convolutions and their norms)
+    classifier: feature maps to logits; its last layer is the head, a Linear
+    """
+
+    features: nn.Sequential
+    classifier: nn.Sequential
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classifier(self.features(images))
+        return logits
+
+
+class Notebook(Network):
+    """The course notebook's network: four 5×5 convolutions, four fully connected layers.
+
+    At 128 pixels the feature maps are 60 × 6 × 6 = 2160 numbers.
+    """
+
+    def __init__(self, classes: int, image_size: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        edge = image_size
+        for before, after in ((3, 30), (30, 40), (40, 50), (50, 60)):
+            # Pooling before ReLU gives the same numbers and spares three quarters of the ReLUs.
+            layers += [nn.Conv2d(before, after, 5, padding=1), nn.BatchNorm2d(after)]
+            layers += [nn.MaxPool2d(2), nn.ReLU(inplace=True)]
+            edge = (edge - 2) // 2
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(60 * edge * edge, 800),
+            nn.ReLU(),
+            nn.Linear(800, 200),
+            nn.ReLU(),
+            nn.Linear(200, 80),
+            nn.ReLU(),
+            nn.Linear(80, classes),
+        )
+
+
+NETWORKS: dict[str, type[Notebook]] = {"notebook": Notebook}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model is and what it expects.
+
+    network, arguments: the name in `NETWORKS` and what its class is called with
+    species:            in the order of the logits
+    image_size:         edge of the input in pixels
+    mean, std:          per channel (R, G, B) on the scale 0…1; inputs are (x − mean) / std
+    split:              the strategy that its training images were chosen by
+    """
+
+    network: str
+    arguments: dict[str, int]
+    species: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    split: str
+
+
+def build(description: Description) -> Network:
+    """The network that `description` names, with fresh weights."""
+    return NETWORKS[description.network](**description.arguments).to(
+        memory_format=torch.channels_last
+    )
+
+
+def replace_head(network: Network, classes: int) -> None:
+    """Put a fresh last layer for `classes` species in place of the present one."""
+    head = network.classifier[-1]
+    assert isinstance(head, nn.Linear)
+    network.classifier[-1] = nn.Linear(head.in_features, classes)
+
+
+def freeze(network: Network, train: Literal["head", "classifier", "all"]) -> nn.Module:
+    """Freeze all of `network` but the part that `train` names, which is returned.
+
+    Parameters alone: a frozen batch norm in training mode would still move its running
+    statistics, so `training.fit` keeps everything outside the returned part in eval mode.
+    """
+    parts = {"head": network.classifier[-1], "classifier": network.classifier, "all": network}
+    network.requires_grad_(False)
+    return parts[train].requires_grad_(True)
+
+
+def scale(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 (b, h, w, 3) to float32 (b, 3, h, w) on the scale 0…1, channels last in memory."""
+    return pixels.permute(0, 3, 1, 2).float() / 255
+
+
+class Normalize(nn.Module):
+    """(x − mean) / std per channel, for float (b, 3, h, w) on the scale 0…1."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(description.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(description.std).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - self.mean) / self.std
+
+
+class Classifier(nn.Module):
+    """A network with its input and output sides: pixels in, probabilities out.
+
+    uint8 (b, size, size, 3), RGB, to float32 (b, classes), in the order of the species.
+    """
+
+    def __init__(self, network: Network, description: Description) -> None:
+        super().__init__()
+        self.normalize = Normalize(description)
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(self.normalize(scale(pixels)))
+        return logits.softmax(dim=1)
+
+
+def save(folder: Path, network: Network, description: Description) -> None:
+    """Write `model.safetensors` and `model.json`; the same weights give the same bytes."""
+    weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    with replacing(folder / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+    write_json(folder / "model.json", asdict(description))
+
+
+def load(folder: Path) -> tuple[Network, Description]:
+    """The network in `folder`, on the CPU, in eval mode.
+
+    Raises:
+        UserError: a file is missing or broken, or the weights do not fit the described network.
+    """
+    description = _read_description(folder / "model.json")
+    network = build(description)
+    path = folder / "model.safetensors"
+    try:
+        network.load_state_dict(load_file(path))
+    except (FileNotFoundError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}); `dvc repro` makes it") from None
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the network in model.json: {error}") from None
+    return network.eval(), description
+
+
+def _read_description(path: Path) -> Description:
+    try:
+        raw: dict[str, Any] = read_json(path)
+        lists = {key: tuple(raw[key]) for key in ("species", "mean", "std")}
+        description = Description(**{**raw, **lists})
+        NETWORKS[description.network]
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; `dvc repro` makes it") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} does not describe a model: {error}") from None
+    return description

@@ -1,0 +1,20 @@
+"""Where the stages read and write, relative to the project's root; dvc.yaml names the same."""
+
+from pathlib import Path
+
+CACHE = Path("data/cache")
+SPLIT = Path("data/split")
+MODELS = Path("models")
+METRICS = Path("metrics")
+PLOTS = Path("plots")
+
+BASE = "base"
+FINETUNED = "finetuned"
+
+
+def run_record(model: str) -> Path:
+    """The file with the id of the MLflow run that trained `models/<model>`.
+
+    Apart from the model, so that the model's hash depends on data, code and parameters alone.
+    """
+    return MODELS / f"{model}.run.json"

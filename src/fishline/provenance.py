@@ -1,0 +1,83 @@
+"""Where a result comes from: the project, its git state, the data, the parameters of a stage."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fishline.params import Params, as_dict, flatten
+
+CODE = ("src", "dvc.yaml", "params.yaml", "requirements.txt")  # what a result depends on, in git
+
+
+def project_root() -> Path:
+    """The main checkout, absolute.
+
+    DVC runs queued experiments in temporary copies of the project, deleted afterwards, and names
+    the main checkout in DVC_ROOT. Whatever must outlive an experiment belongs there.
+    """
+    if root := os.environ.get("DVC_ROOT"):
+        return Path(root).resolve()
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+
+
+def git_tags() -> dict[str, str]:
+    """`git.commit` and `git.dirty`: whether code or parameters differ from that commit.
+
+    In an experiment the commit is the one it started from; its changed parameters then count as
+    dirty here, and DVC keeps them in the experiment's own commit.
+    """
+    commit = os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--", *CODE)
+    if not commit:
+        return {"git.commit": "unknown", "git.dirty": "unknown"}
+    files = " ".join(line.strip().partition(" ")[2].strip() for line in changed.splitlines())
+    return {"git.commit": commit, "git.dirty": str(bool(changed)).lower()} | (
+        {"git.dirty.files": files} if files else {}
+    )
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def dvc_tags(stage: str) -> dict[str, str]:
+    """`dvc.stage`, and `dvc.exp`, the experiment's name, if DVC runs one."""
+    experiment = os.environ.get("DVC_EXP_NAME")
+    return {"dvc.stage": stage} | ({"dvc.exp": experiment} if experiment else {})
+
+
+def data_hash(table: pd.DataFrame) -> str:
+    """A hash of the files in `table` (columns file, sha256): names and contents, in any order."""
+    lines = sorted(f"{row.sha256}  {row.file}\n" for row in table.itertuples())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
+
+
+def stage_params(stage: str, params: Params) -> dict[str, Any]:
+    """Every parameter that `stage` depends on, its own and those of the stages before it.
+
+    The graph in dvc.yaml decides; outside a DVC project, all parameters.
+    """
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    flat = flatten(as_dict(params))
+    try:
+        with Repo() as repo:
+            stages = repo.stage.collect(stage, with_deps=True)
+    except NotDvcRepoError:
+        return flat
+    keys = {key for found in stages for dependency in found.params for key in dependency.params}
+    return {
+        k: v for k, v in flat.items() if any(k == key or k.startswith(f"{key}.") for key in keys)
+    }

@@ -1,0 +1,196 @@
+"""Everything that talks to MLflow tracking: the store, runs, what is logged to them.
+
+The store is MLFLOW_TRACKING_URI where it is set, else a SQLite file in the main checkout, so that
+runs of experiments in temporary folders outlive them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # else an absent server costs minutes
+
+import mlflow
+import mlflow.data.pandas_dataset
+import psutil
+from filelock import FileLock
+from mlflow.entities import Metric, RunStatus
+from mlflow.exceptions import MlflowException
+
+from fishline.dataset import Images
+from fishline.errors import UserError
+from fishline.metrics import Report
+from fishline.provenance import data_hash, project_root
+from fishline.training import Epoch
+
+# What MLflow does to its tables is not what a stage's reader looks for.
+for _name in ("mlflow", "alembic"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+PROCESS = "fishline.process"  # tag: host, pid and start of the process that a run belongs to
+CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the SQLite store in the main checkout."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
+def experiment_name() -> str:
+    """MLFLOW_EXPERIMENT_NAME, or fishline."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "fishline"
+
+
+def store_lock() -> FileLock:
+    """Held while a store's tables, experiment or registered models are created.
+
+    MLflow does none of these atomically: of several processes that start on a store that does
+    not exist yet, all but one fail.
+    """
+    return FileLock(project_root() / "mlflow.db.lock")
+
+
+def connect() -> mlflow.MlflowClient:
+    """A client for the store, which is made, with the experiment in it, if it is not there.
+
+    Raises:
+        UserError: the store cannot be reached or used.
+    """
+    uri = tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient()
+    name = experiment_name()
+    try:
+        with store_lock():
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                client.create_experiment(name, artifact_location=_artifact_root(uri))
+    except Exception as error:  # each kind of store fails in its own ways
+        raise UserError(
+            f"the tracking store {uri} cannot be used: {error}\n"
+            "Check MLFLOW_TRACKING_URI, or unset it to use mlflow.db in the project."
+        ) from None
+    if experiment is not None and experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the MLflow experiment '{name}' in {uri} is deleted; "
+            f"`mlflow experiments restore -x {experiment.experiment_id}` brings it back"
+        )
+    mlflow.set_experiment(name)
+    return client
+
+
+def _artifact_root(uri: str) -> str | None:
+    # A server decides itself. A database alone would keep a path relative to this process's
+    # working directory, which for a queued experiment is a temporary folder.
+    if urlparse(uri).scheme in ("http", "https", "databricks"):
+        return None
+    return (project_root() / "mlartifacts").as_uri()
+
+
+@contextmanager
+def stage_run(
+    stage: str, params: Mapping[str, Any], parts: Mapping[str, Images], tags: Mapping[str, str]
+) -> Iterator[str]:
+    """One training stage as one MLflow run, with its parameters, tags and data; yields its id.
+
+    The run ends as FINISHED, as FAILED on an error, as KILLED on Ctrl-C.
+    """
+    client = connect()
+    end_stale_runs(client)
+    with mlflow.start_run(tags={**tags, PROCESS: _process(psutil.Process())}) as run:
+        nice = tags.get("dvc.exp", run.info.run_name)
+        client.update_run(run.info.run_id, name=f"{stage} · {nice}")
+        mlflow.log_params(
+            {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in params.items()}
+        )
+        for part, images in parts.items():
+            _log_dataset(stage, part, images)
+        try:
+            yield run.info.run_id
+        except KeyboardInterrupt:
+            mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
+            raise
+
+
+def _log_dataset(stage: str, part: str, images: Images) -> None:
+    table = images.table[["file", "species", "original", "sha256"]].astype(str)
+    dataset = mlflow.data.pandas_dataset.from_pandas(
+        table, name=f"{stage}-{part}", targets="species", digest=data_hash(table)
+    )
+    mlflow.log_input(dataset, context=CONTEXTS[part])
+
+
+def log_epoch(epoch: Epoch) -> None:
+    """All of an epoch's metrics in one call: single calls cost a transaction each."""
+    values = asdict(epoch)
+    mlflow.log_metrics(values, step=values.pop("epoch"))
+
+
+def log_best(best: Epoch) -> None:
+    """Note which epoch the model is of, and its validation accuracy."""
+    mlflow.log_metrics({"best_epoch": best.epoch, "best_val_accuracy": best.val_accuracy})
+
+
+def log_files(paths: list[Path], folder: str) -> None:
+    """Add files to the active run, below `folder`."""
+    for path in paths:
+        mlflow.log_artifact(str(path), folder)
+
+
+def log_report(record: Mapping[str, Any], report: Report, files: list[Path]) -> bool:
+    """Add a model's test metrics and pictures to the run that trained it.
+
+    Args:
+        record: run_id and model_id.
+
+    Returns:
+        False if the store has no such run: models can come without the store they were logged to.
+    """
+    client = connect()
+    try:
+        client.get_run(record["run_id"])
+    except MlflowException:
+        return False
+    values = {"test_accuracy": report.accuracy, "test_macro_f1": report.macro_f1}
+    for row in report.species.itertuples():
+        for name in ("precision", "recall", "f1"):
+            values[f"test_{name}/{row.species}"] = float(getattr(row, name))
+    now = int(time.time() * 1000)
+    metrics = [Metric(k, v, now, 0, model_id=record["model_id"]) for k, v in values.items()]
+    client.log_batch(record["run_id"], metrics=metrics)
+    for path in files:
+        client.log_artifact(record["run_id"], str(path), "test")
+    return True
+
+
+def _process(process: psutil.Process) -> str:
+    return f"{socket.gethostname()} {process.pid} {process.create_time():.0f}"
+
+
+def end_stale_runs(client: mlflow.MlflowClient) -> None:
+    """Mark as KILLED the RUNNING runs of this machine whose process is gone (kill -9, power)."""
+    experiment = client.get_experiment_by_name(experiment_name())
+    if experiment is None:
+        return
+    running = client.search_runs(
+        [experiment.experiment_id],
+        f"attributes.status = 'RUNNING' AND tags.`{PROCESS}` LIKE '{socket.gethostname()} %'",
+    )
+    for run in running:
+        pid = int(run.data.tags[PROCESS].split()[1])
+        try:
+            alive = _process(psutil.Process(pid)) == run.data.tags[PROCESS]
+        except psutil.NoSuchProcess:
+            alive = False
+        if not alive:
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
