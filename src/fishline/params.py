@@ -162,23 +162,24 @@ def _build(cls: Any, value: object, where: str, key: str = "") -> Any:
     if not isinstance(value, dict):
         raise UserError(f"{where}: {key or 'the file'} must be a section of keys, not {value!r}")
     types = typing.get_type_hints(cls)
-    dotted = {name: f"{key}.{name}" if key else name for name in types}
+    prefix = f"{key}." if key else ""
     for name in value:
         if name not in types:
-            _reject_unknown(f"{key}.{name}" if key else str(name), where)
+            near = _nearest(str(name), list(types), [t for t in types if t not in value], prefix)
+            raise UserError(f"{where}: unknown key '{prefix}{name}'. {near}")
     for name in types:
         if name not in value:
-            raise UserError(f"{where}: key '{dotted[name]}' is missing")
-    return cls(**{name: _convert(types[name], value[name], where, dotted[name]) for name in types})
+            raise UserError(f"{where}: key '{prefix}{name}' is missing")
+    return cls(**{name: _convert(types[name], value[name], where, prefix + name) for name in types})
 
 
-def _reject_unknown(key: str, where: str) -> typing.NoReturn:
-    known = list(_keys(Params))
-    leaf = {name.rpartition(".")[2]: name for name in reversed(known)}
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    near = near or [leaf[n] for n in difflib.get_close_matches(key.rpartition(".")[2], leaf, n=1)]
-    hint = f" Did you mean '{near[0]}'?" if near else f" Known keys: {', '.join(known)}."
-    raise UserError(f"{where}: unknown key '{key}'.{hint}")
+def _nearest(name: str, keys: list[str], missing: list[str], prefix: str) -> str:
+    """What may have been meant: a key of this section, the only missing one, one elsewhere."""
+    leaves = {full.rpartition(".")[2]: full for full in reversed(list(_keys(Params)))}
+    near = [prefix + key for key in difflib.get_close_matches(name, keys, n=1)]
+    near = near or [prefix + key for key in missing if len(missing) == 1]
+    near = near or [leaves[leaf] for leaf in difflib.get_close_matches(name, leaves, n=1)]
+    return f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(keys)}."
 
 
 def _keys(cls: Any, prefix: str = "") -> typing.Iterator[str]:

@@ -68,10 +68,10 @@ def connect() -> mlflow.MlflowClient:
     """
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient()
     name = experiment_name()
     try:
         with store_lock():
+            client = mlflow.MlflowClient()  # makes the tables of a new store
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 client.create_experiment(name, artifact_location=_artifact_root(uri))
