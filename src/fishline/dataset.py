@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from fishline.errors import UserError
+from fishline.files import read_csv
 from fishline.params import Balance
 
 
@@ -58,16 +59,21 @@ def load_images(cache: Path, split: Path, species: Sequence[str]) -> dict[str, I
     for path in (cache / "images.npy", cache / "manifest.csv", split):
         if not path.is_file():
             raise UserError(f"{path} is missing; `dvc repro split` makes it")
-    manifest = pd.read_csv(cache / "manifest.csv", usecols=["file", "index", "sha256"])
-    table = pd.read_csv(split, dtype={"original": "string"}).merge(manifest, on="file", how="left")
-    stray = set(table["species"]) ^ set(species)
-    if stray or table["index"].isna().any():
-        raise UserError(f"{split} does not fit params.yaml and {cache}; run `dvc repro split`")
+    manifest = read_csv(cache / "manifest.csv")[["file", "index", "sha256"]]
+    table = read_csv(split).merge(manifest, on="file", how="left")
+    stray = sorted(set(table["species"]) ^ set(species)) + list(
+        table[table["index"].isna()]["file"]
+    )
+    if stray:
+        raise UserError(
+            f"{split} does not fit params.yaml and {cache}: {stray[0]} is not in all of them; "
+            "run `dvc repro split`"
+        )
     # Copy on write: torch wants writable memory, and the file must stay as it is.
     pixels = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
     parts = {str(name): rows for name, rows in table.groupby("part")}
     for name in species:
-        if name not in set(parts["train"]["species"]):
+        if "train" not in parts or name not in set(parts["train"]["species"]):
             raise UserError(f"{split}: no training image of '{name}'; use a stratified split")
     return {name: _images(pixels, rows, tuple(species)) for name, rows in parts.items()}
 

@@ -51,5 +51,13 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def read_csv(path: Path) -> pd.DataFrame:
+    """A table that `write_csv` wrote; names stay as they are: a species may be called 001 or NA."""
+    import pandas as pd
+
+    names = dict.fromkeys(("file", "species", "original", "sha256", "mode", "part", "reason"), str)
+    return pd.read_csv(path, dtype=names, keep_default_na=False)
+
+
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))

@@ -160,8 +160,7 @@ def load(folder: Path) -> tuple[Network, Description]:
     Raises:
         UserError: a file is missing or broken, or the weights do not fit the described network.
     """
-    description = _read_description(folder / "model.json")
-    network = build(description)
+    network, description = _read_description(folder / "model.json")
     path = folder / "model.safetensors"
     try:
         network.load_state_dict(load_file(path))
@@ -172,14 +171,18 @@ def load(folder: Path) -> tuple[Network, Description]:
     return network.eval(), description
 
 
-def _read_description(path: Path) -> Description:
+def _read_description(path: Path) -> tuple[Network, Description]:
     try:
         raw: dict[str, Any] = read_json(path)
         lists = {key: tuple(raw[key]) for key in ("species", "mean", "std")}
         description = Description(**{**raw, **lists})
-        NETWORKS[description.network]
+        network = build(description)
+        Normalize(description)
     except FileNotFoundError:
         raise UserError(f"{path} not found; `dvc repro` makes it") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{path} does not describe a model: {error}") from None
-    return description
+    size, classes = description.image_size, len(description.species)
+    if description.arguments != {"classes": classes, "image_size": size}:
+        raise UserError(f"{path} contradicts itself: arguments against species and image_size")
+    return network, description

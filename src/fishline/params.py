@@ -144,7 +144,7 @@ def read_yaml(path: Path) -> Any:
         return YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
         raise UserError(f"{path} not found: run this in the project's root folder") from None
-    except YAMLError as error:
+    except (YAMLError, OSError, ValueError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
 
 
@@ -203,7 +203,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
             raise UserError(f"{where}: {key} must be a list of names, not {value!r}")
         return tuple(value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
@@ -212,17 +212,21 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
 
 
 _POSITIVE: tuple[str, Callable[[Any], bool]] = ("must be above 0", lambda v: v > 0)
+_SEED: tuple[str, Callable[[Any], bool]] = (
+    "must lie between 0 and 4294967295, as NumPy has it",
+    lambda v: 0 <= v < 2**32,
+)
 _NOT_NEGATIVE: tuple[str, Callable[[Any], bool]] = ("must be 0 or more", lambda v: v >= 0)
 _FRACTION: tuple[str, Callable[[Any], bool]] = ("must lie between 0 and 1", lambda v: 0 < v < 1)
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "seed": _NOT_NEGATIVE,
+    "seed": _SEED,
     "image_size": ("must lie between 48 and 1024 pixels", lambda v: 48 <= v <= 1024),
-    "sample.seed": _NOT_NEGATIVE,
+    "sample.seed": _SEED,
     "sample.originals": ("must be at least 3: one for each part", lambda v: v >= 3),
     "sample.copies": _POSITIVE,
     "data.dir": ("must name a folder", bool),
-    "split.seed": _NOT_NEGATIVE,
+    "split.seed": _SEED,
     "split.train": _FRACTION,
     "split.validation": _FRACTION,
     "split.test": _FRACTION,

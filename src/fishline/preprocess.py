@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from fishline.copies import find_originals
 from fishline.errors import UserError
-from fishline.files import write_csv, write_json
+from fishline.files import read_csv, write_csv, write_json
 from fishline.images import Decoded, decode, find_images, reason
 from fishline.params import load_params
 from fishline.paths import CACHE, METRICS
@@ -97,7 +97,7 @@ def _pack(
     _write_header(store, (0, size, size, 3))
     bar = tqdm(_decode_all(files, size), "preprocess", len(files), unit="image", disable=None)
     for (_, path), (species, sha256, image) in zip(files, bar, strict=True):
-        name = path.relative_to(data_dir).as_posix()
+        name = _printable(path.relative_to(data_dir))
         if isinstance(image, str):
             rejected.append((name, species, image))
             continue
@@ -108,6 +108,11 @@ def _pack(
     _write_header(store, (len(kept), size, size, 3))
     os.fsync(store.fileno())
     return kept, rejected
+
+
+def _printable(path: Path) -> str:
+    # A name that is no UTF-8 cannot stand in a table; its file is left out, under a stand-in.
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def _write_header(store: BinaryIO, shape: tuple[int, ...]) -> None:
@@ -128,6 +133,7 @@ def _decode_all(files: Sequence[File], size: int) -> Iterator[Result]:
 def _decode_one(file: File, size: int) -> Result:
     species, path = file
     try:
+        path.as_posix().encode()  # a name that is not UTF-8 cannot stand in the manifest
         content = path.read_bytes()
         return species, hashlib.sha256(content).hexdigest(), decode(content, size)
     except Exception as error:  # a decoder may raise anything on a broken file
@@ -148,7 +154,7 @@ def main() -> None:
     counts = preprocess(Path(params.data.dir), params.species, params.image_size, CACHE)
     write_json(METRICS / "preprocess.json", counts)
     print(f"preprocess: {counts['images']} images of {counts['species']} species in {CACHE}")
-    rejected = pd.read_csv(CACHE / "rejected.csv")
+    rejected = read_csv(CACHE / "rejected.csv")
     for row in rejected.head(20).itertuples():
         print(f"  left out: {row.file}: {row.reason}")
     if len(rejected) > 20:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from fishline.errors import UserError
-from fishline.files import write_csv, write_json
+from fishline.files import read_csv, write_csv, write_json
 from fishline.params import Split, load_params
 from fishline.paths import CACHE, METRICS, PLOTS, SPLIT
 
@@ -24,7 +24,7 @@ def split(images: pd.DataFrame, settings: Split) -> pd.DataFrame:
     """Give every image a part.
 
     Args:
-        images: columns file, species and original (the photograph a file shows, or missing).
+        images: columns file, species and original (the photograph a file shows, or "").
         settings: strategy, seed and fractions.
 
     Returns:
@@ -70,7 +70,7 @@ def _assign(
 
 
 def _known(originals: pd.Series[str]) -> pd.Series[str]:
-    if originals.isna().any():
+    if (originals == "").any():
         raise UserError(
             "split.strategy is 'grouped', but which files show the same photograph is not "
             "known: put originals.csv (columns file, original) into data.dir, or set "
@@ -90,26 +90,34 @@ def _require_three(stratum: str, sizes: pd.Series[int], strategy: str) -> None:
 
 def leaked(table: pd.DataFrame) -> int | None:
     """How many test images show a photograph that also stands in training; None if unknown."""
-    if table["original"].isna().any():
+    photographs = _photographs(table)
+    if photographs is None:
         return None
-    train = table.loc[table["part"] == "train", "original"]
-    return int(table.loc[table["part"] == "test", "original"].isin(train).sum())
+    train = photographs[table["part"] == "train"]
+    return int(photographs[table["part"] == "test"].isin(train).sum())
+
+
+def _photographs(table: pd.DataFrame) -> pd.Series[str] | None:
+    """One name per photograph: an original's name counts within its species."""
+    if (table["original"] == "").any():
+        return None
+    return table["species"] + "/" + table["original"]
 
 
 def summary(table: pd.DataFrame) -> dict[str, int | None]:
     """Images per part, photographs (if known) and leaked test images, for the metrics."""
     counts = table["part"].value_counts()
-    originals = None if table["original"].isna().any() else int(table["original"].nunique())
+    photographs = _photographs(table)
     return {
         **{part: int(counts.get(part, 0)) for part in PARTS},
-        "photographs": originals,
+        "photographs": None if photographs is None else int(photographs.nunique()),
         "test_images_with_a_copy_in_train": leaked(table),
     }
 
 
 def main() -> None:
     params = load_params()
-    manifest = pd.read_csv(CACHE / "manifest.csv", dtype={"original": "string"})
+    manifest = read_csv(CACHE / "manifest.csv")
     images = manifest[["file", "species", "original"]]
     tables = {
         task: split(images[images["species"].isin(getattr(params, task).species)], params.split)

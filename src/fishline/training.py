@@ -7,6 +7,7 @@ Deterministic: the same machine, data, parameters and library versions give the 
 from __future__ import annotations
 
 import copy
+import math
 import os
 import random
 import time
@@ -146,7 +147,10 @@ def fit(
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:
     """Highest validation accuracy; of equals, the one with the lowest validation loss."""
-    return max(history, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
+    return max(
+        history,
+        key=lambda e: (e.val_accuracy, -e.val_loss if e.val_loss == e.val_loss else -math.inf),
+    )
 
 
 def class_weights(images: Images) -> torch.Tensor:

@@ -1,0 +1,551 @@
+"""Nine species as data (outline, fins, markings, palettes) and the brush that draws one fish.
+
+A fish lives in its own frame: x runs from 0 at the snout to 1 at the tip of the tail, y points
+to the back, in body lengths; v is y over the half height there (1 back, -1 belly).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]  # float32, to be quick
+Points = tuple[tuple[float, float], ...]
+RGB = tuple[float, float, float]
+Mark = Callable[[Array, Array, Generator], Array]  # x (H, W), v (H, W) -> cover (H, W) in 0..1
+
+BLACK, WHITE, GOLD, BLUE, BROWN = (
+    (0.07, 0.07, 0.08),
+    (0.96, 0.95, 0.92),
+    (0.88, 0.66, 0.16),
+    (0.30, 0.48, 0.75),
+    (0.34, 0.20, 0.12),
+)
+RUST, DUSK = (0.72, 0.24, 0.14), (0.22, 0.25, 0.26)
+TAIL = 0.88  # where the body ends, inside the root of the tail fin
+
+# back, flank, belly and fins
+PALETTES: dict[str, tuple[RGB, RGB, RGB, RGB]] = {
+    "steel": ((0.15, 0.22, 0.28), (0.62, 0.66, 0.66), (0.88, 0.87, 0.82), (0.45, 0.48, 0.48)),
+    "silver": ((0.34, 0.35, 0.34), (0.68, 0.67, 0.62), (0.88, 0.86, 0.80), (0.50, 0.49, 0.46)),
+    "olive": ((0.14, 0.16, 0.07), (0.40, 0.42, 0.22), (0.70, 0.68, 0.46), (0.34, 0.34, 0.20)),
+    "bronze": ((0.28, 0.20, 0.12), (0.60, 0.48, 0.32), (0.82, 0.74, 0.60), (0.44, 0.34, 0.24)),
+    "rose": ((0.64, 0.34, 0.36), (0.86, 0.60, 0.60), (0.94, 0.82, 0.80), (0.80, 0.52, 0.52)),
+    "red": ((0.58, 0.16, 0.12), (0.80, 0.36, 0.26), (0.90, 0.66, 0.56), (0.78, 0.38, 0.26)),
+    "orange": ((0.64, 0.30, 0.08), (0.86, 0.50, 0.16), (0.92, 0.68, 0.34), (0.82, 0.46, 0.14)),
+    "sand": ((0.50, 0.38, 0.26), (0.76, 0.62, 0.46), (0.92, 0.84, 0.72), (0.68, 0.54, 0.40)),
+}
+
+
+@dataclass(frozen=True)
+class Sail:
+    """A fin along the outline, from x = start to end; shape gives its height over that way."""
+
+    start: float
+    end: float
+    height: float
+    shape: Points = ((0, 0.2), (0.15, 1), (0.6, 0.7), (1, 0.35))
+    side: int = 1  # 1 on the back, -1 under the belly
+    slant: float = 0.7
+    rays: int = 14
+    jag: float = 0.25  # how far the skin is cut in between two spines
+
+
+@dataclass(frozen=True)
+class Fan:
+    """A fin spread from one point: a tail, or one of a pair; angles in degrees, 0 to the tail."""
+
+    x: float
+    v: float
+    length: float
+    angle: float = 0.0
+    spread: float = 30.0
+    fork: float = 0.0
+    rays: int = 9
+    over: bool = False  # drawn upon the body
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A tapering, curling thread: barbel, feeler, leg or spike."""
+
+    x: float
+    v: float
+    length: float
+    angle: float
+    width: float = 0.005
+    curl: float = 0.0
+
+
+@dataclass(frozen=True)
+class Species:
+    """What tells one species from another; sizes in body lengths."""
+
+    back: Points
+    belly: Points
+    palettes: tuple[str, ...]  # one named twice is twice as frequent
+    length: tuple[float, float]  # pixels in the picture, from and to
+    fins: tuple[Sail | Fan | Whisker, ...]
+    eye: tuple[float, float, float]  # x, v, radius
+    gill: float
+    marks: tuple[tuple[RGB, float, Mark], ...] = ()  # colour, strength, cover
+    scales: float = 90.0  # rows in a body length, 0 for none
+    bend: float = 0.45  # largest curvature, in radians of turn from end to end
+    arch: float = 0.0  # curvature it always has
+    iris: RGB = (0.72, 0.67, 0.50)
+
+
+def smooth(a: Array, low: float, high: float) -> Array:
+    """Ramp from 0 at ``low`` to 1 at ``high`` without a kink."""
+    t = np.clip((a - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def stripes(rows: tuple[float, ...], width: float, x0: float = 0.2, x1: float = 0.85) -> Mark:
+    """Lines along the body at the given v."""
+
+    def cover(x: Array, v: Array, rng: Generator) -> Array:
+        wave = v + 0.03 * np.sin(x * 21 + rng.uniform(0, 6))
+        line = sum(np.exp(-(((wave - row) / width) ** 2)) for row in rows)
+        return np.asarray(line * smooth(x, x0, x0 + 0.06) * (1 - smooth(x, x1, x1 + 0.05)))
+
+    return cover
+
+
+def bars(count: int, x0: float, x1: float, width: float, lean: float = 0.02) -> Mark:
+    """Bars (or the joints of a shell) across the body between x0 and x1."""
+
+    def cover(x: Array, v: Array, rng: Generator) -> Array:
+        where = np.linspace(x0, x1, count) + rng.normal(0, 0.004, count)
+        bow = x + lean * (1 - v * v)
+        return np.asarray(sum(np.exp(-(((bow - at) / width) ** 2)) for at in where))
+
+    return cover
+
+
+def spots(
+    count: int, size: float, v0: float, v1: float, x0: float = 0.05, x1: float = 0.86
+) -> Mark:
+    """Scattered round spots."""
+
+    def cover(x: Array, v: Array, rng: Generator) -> Array:
+        out = np.zeros_like(x)
+        for _ in range(count):
+            at, row, wide = rng.uniform(x0, x1), rng.uniform(v0, v1), size * rng.uniform(0.6, 1.3)
+            near = np.abs(x - at) < 1.5 * wide
+            d = ((x[near] - at) / wide) ** 2 + ((v[near] - row) * 0.13 / wide) ** 2
+            out[near] = np.maximum(out[near], 1 - smooth(d, 0.5, 1.2))
+        return out
+
+    return cover
+
+
+def patch(at: float, row: float, wide: float, high: float, soft: float = 0.6) -> Mark:
+    """One oval patch; ``wide`` in body lengths, ``high`` in v."""
+
+    def cover(x: Array, v: Array, rng: Generator) -> Array:
+        d = ((x - at) / wide) ** 2 + ((v - row) / high) ** 2
+        return 1 - smooth(np.asarray(d), 1 - soft, 1 + soft)
+
+    return cover
+
+
+def paired(x: float, pelvic: float, length: float = 0.15) -> tuple[Fan, Fan]:
+    """The pectoral fin behind the gill at ``x`` and the pelvic fin under ``pelvic``."""
+    return (
+        Fan(x, -0.25, length, angle=-14, spread=13, over=True),
+        Fan(pelvic, -0.8, 0.03 + 0.65 * length, angle=-32, spread=21),
+    )
+
+
+def legs(start: float, end: float, count: int, length: float, angle: float) -> tuple[Whisker, ...]:
+    """A row of legs under a shrimp."""
+    places = np.linspace(start, end, count)
+    return tuple(Whisker(float(x), -0.75, length, angle, 0.009, 1.5) for x in places)
+
+
+SPECIES: dict[str, Species] = {
+    "Black Sea Sprat": Species(
+        back=((0, 0.01), (0.1, 0.05), (0.3, 0.085), (0.5, 0.085), (0.84, 0.028)),
+        belly=((0, 0.02), (0.1, 0.06), (0.35, 0.115), (0.55, 0.1), (0.84, 0.028)),
+        palettes=("steel",) * 5 + ("silver",),
+        length=(360, 430),
+        fins=(
+            Sail(0.47, 0.6, 0.07, ((0, 0.3), (0.2, 1), (1, 0.25))),
+            Sail(0.62, 0.8, 0.025, side=-1),
+            Fan(0.84, 0, 0.17, spread=34, fork=0.62, rays=11),
+            *paired(0.24, 0.5, 0.1),
+        ),
+        eye=(0.075, 0.15, 0.021),
+        gill=0.2,
+        scales=75,
+        marks=((DUSK, 0.55, stripes((0.8,), 0.25, 0.1)),),
+    ),
+    "Gilt-Head Bream": Species(
+        back=((0, 0.03), (0.08, 0.12), (0.2, 0.19), (0.36, 0.215), (0.6, 0.15), (0.82, 0.035)),
+        belly=((0, 0.03), (0.1, 0.1), (0.3, 0.165), (0.5, 0.15), (0.82, 0.035)),
+        palettes=("silver",) * 5 + ("bronze",),
+        length=(450, 530),
+        fins=(
+            Sail(0.28, 0.74, 0.075),
+            Sail(0.58, 0.73, 0.05, side=-1),
+            Fan(0.83, 0, 0.18, spread=36, fork=0.5, rays=13),
+            *paired(0.29, 0.36, 0.24),
+        ),
+        eye=(0.125, 0.3, 0.028),
+        gill=0.255,
+        scales=62,
+        marks=(
+            (GOLD, 0.9, patch(0.075, 0.75, 0.022, 0.4)),
+            (BLACK, 0.6, patch(0.27, 0.42, 0.03, 0.16)),
+            (DUSK, 0.25, stripes((-0.5, -0.3, -0.1, 0.1, 0.3, 0.5), 0.06, 0.27)),
+        ),
+    ),
+    "Hourse Mackerel": Species(
+        back=((0, 0.015), (0.12, 0.08), (0.35, 0.115), (0.6, 0.075), (0.8, 0.018)),
+        belly=((0, 0.02), (0.12, 0.07), (0.35, 0.115), (0.6, 0.08), (0.8, 0.018)),
+        palettes=("olive",) * 5 + ("bronze",),
+        length=(410, 490),
+        fins=(
+            Sail(0.34, 0.46, 0.075),
+            Sail(0.48, 0.79, 0.055, ((0, 0.3), (0.1, 1), (0.35, 0.4), (1, 0.2))),
+            Sail(0.52, 0.79, 0.05, ((0, 0.3), (0.1, 1), (0.35, 0.4), (1, 0.2)), side=-1),
+            Fan(0.82, 0, 0.19, spread=36, fork=0.68, rays=11),
+            *paired(0.28, 0.34, 0.2),
+        ),
+        eye=(0.105, 0.25, 0.032),
+        gill=0.245,
+        scales=100,
+        marks=(
+            (BLACK, 0.8, patch(0.25, 0.3, 0.014, 0.13)),
+            (WHITE, 0.5, stripes((0.02,), 0.1, 0.5)),
+            (DUSK, 0.4, bars(26, 0.42, 0.82, 0.005)),
+        ),
+    ),
+    "Red Mullet": Species(
+        back=((0, 0.02), (0.05, 0.085), (0.15, 0.125), (0.35, 0.13), (0.6, 0.085), (0.84, 0.035)),
+        belly=((0, 0.04), (0.1, 0.07), (0.35, 0.095), (0.6, 0.075), (0.84, 0.035)),
+        palettes=("red",) * 5 + ("orange",),
+        length=(400, 490),
+        fins=(
+            Sail(0.28, 0.42, 0.1, jag=0.35),
+            Sail(0.55, 0.69, 0.065),
+            Sail(0.58, 0.69, 0.05, side=-1),
+            Fan(0.84, 0, 0.18, spread=32, fork=0.6, rays=11),
+            Whisker(0.06, -0.9, 0.14, -25, 0.008, 0.8),
+            *paired(0.25, 0.27, 0.16),
+        ),
+        eye=(0.11, 0.52, 0.024),
+        gill=0.225,
+        scales=46,
+        marks=((RUST, 0.5, spots(14, 0.03, -0.3, 0.8, 0.2)),),
+    ),
+    "Red Sea Bream": Species(
+        back=((0, 0.03), (0.08, 0.1), (0.2, 0.18), (0.38, 0.2), (0.62, 0.13), (0.82, 0.035)),
+        belly=((0, 0.03), (0.1, 0.09), (0.3, 0.15), (0.5, 0.14), (0.82, 0.035)),
+        palettes=("rose",) * 5 + ("bronze",),
+        length=(450, 530),
+        fins=(
+            Sail(0.27, 0.76, 0.085, jag=0.35),
+            Sail(0.57, 0.75, 0.055, side=-1),
+            Fan(0.83, 0, 0.19, spread=34, fork=0.48, rays=13),
+            *paired(0.29, 0.36, 0.26),
+        ),
+        eye=(0.13, 0.32, 0.04),
+        gill=0.265,
+        scales=62,
+        marks=(
+            (BLUE, 0.7, spots(40, 0.008, 0.0, 0.9, 0.25, 0.75)),
+            (BROWN, 0.5, stripes((-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6, 0.8), 0.05, 0.27)),
+        ),
+    ),
+    "Sea Bass": Species(
+        back=((0, 0.012), (0.12, 0.065), (0.3, 0.115), (0.5, 0.11), (0.82, 0.042)),
+        belly=((0, 0.02), (0.12, 0.055), (0.35, 0.095), (0.55, 0.09), (0.82, 0.042)),
+        palettes=("silver",) * 5 + ("steel",),
+        length=(490, 570),
+        fins=(
+            Sail(0.33, 0.52, 0.075, jag=0.4, rays=9),
+            Sail(0.56, 0.72, 0.07, ((0, 0.7), (0.15, 1), (1, 0.35))),
+            Sail(0.6, 0.73, 0.06, ((0, 0.4), (0.2, 1), (1, 0.3)), side=-1),
+            Fan(0.84, 0, 0.16, spread=34, fork=0.3, rays=13),
+            *paired(0.28, 0.31, 0.14),
+        ),
+        eye=(0.12, 0.35, 0.019),
+        gill=0.255,
+        scales=85,
+        marks=(
+            (DUSK, 0.5, stripes((0.22,), 0.035, 0.26)),
+            (BLACK, 0.45, patch(0.25, 0.35, 0.016, 0.15)),
+        ),
+    ),
+    "Shrimp": Species(
+        back=((0.05, 0.03), (0.2, 0.065), (0.36, 0.085), (0.6, 0.075), (0.86, 0.022)),
+        belly=((0.05, 0.025), (0.2, 0.06), (0.36, 0.07), (0.6, 0.06), (0.86, 0.02)),
+        palettes=("orange",) * 5 + ("rose",),
+        length=(400, 500),
+        fins=(
+            Whisker(0.1, 0.5, 0.2, 172, 0.014),
+            Whisker(0.07, 0.0, 0.75, 150, 0.004, -1.1),
+            Whisker(0.07, -0.3, 0.6, 200, 0.004, 1.2),
+            *legs(0.14, 0.36, 5, 0.17, -70),
+            *legs(0.42, 0.72, 5, 0.08, -60),
+            Fan(0.86, 0.0, 0.13, spread=14, rays=3),
+            Fan(0.86, 0.3, 0.14, angle=24, spread=15, rays=3),
+            Fan(0.86, -0.3, 0.14, angle=-24, spread=15, rays=3),
+        ),
+        eye=(0.095, 0.35, 0.014),
+        gill=0.37,
+        scales=0,
+        marks=(
+            (BROWN, 0.5, bars(6, 0.4, 0.84, 0.006, -0.025)),
+            (WHITE, 0.35, bars(6, 0.42, 0.86, 0.008, -0.025)),
+        ),
+        bend=0.9,
+        arch=1.1,
+        iris=BLACK,
+    ),
+    "Striped Red Mullet": Species(
+        back=((0, 0.015), (0.08, 0.07), (0.2, 0.11), (0.36, 0.12), (0.6, 0.085), (0.84, 0.036)),
+        belly=((0, 0.03), (0.1, 0.065), (0.35, 0.095), (0.6, 0.075), (0.84, 0.036)),
+        palettes=("rose",) * 5 + ("orange",),
+        length=(430, 500),
+        fins=(
+            Sail(0.28, 0.42, 0.1, jag=0.35),
+            Sail(0.55, 0.69, 0.065),
+            Sail(0.58, 0.69, 0.05, side=-1),
+            Fan(0.84, 0, 0.18, spread=32, fork=0.55, rays=11),
+            Whisker(0.06, -0.9, 0.15, -25, 0.008, 0.8),
+            *paired(0.25, 0.27, 0.16),
+        ),
+        eye=(0.125, 0.5, 0.022),
+        gill=0.235,
+        scales=50,
+        marks=(
+            (GOLD, 0.75, stripes((-0.35, 0.0, 0.3), 0.07)),
+            (RUST, 0.6, stripes((0.55,), 0.1, 0.15)),
+        ),
+    ),
+    "Trout": Species(
+        back=((0, 0.015), (0.1, 0.07), (0.35, 0.125), (0.55, 0.12), (0.83, 0.05)),
+        belly=((0, 0.02), (0.1, 0.065), (0.35, 0.125), (0.55, 0.12), (0.83, 0.05)),
+        palettes=("olive",) * 5 + ("bronze",),
+        length=(510, 590),
+        fins=(
+            Sail(0.44, 0.58, 0.075, ((0, 0.6), (0.15, 1), (1, 0.5)), jag=0.05),
+            Sail(0.73, 0.77, 0.035, ((0, 0.6), (0.6, 1), (1, 0.8)), slant=1.5, rays=1, jag=0),
+            Sail(0.64, 0.75, 0.06, ((0, 0.6), (0.3, 1), (1, 0.4)), side=-1, jag=0.05),
+            Fan(0.83, 0, 0.16, spread=36, fork=0.16, rays=15),
+            *paired(0.25, 0.5, 0.13),
+        ),
+        eye=(0.1, 0.35, 0.017),
+        gill=0.22,
+        scales=0,
+        marks=(
+            (RUST, 0.4, stripes((0.05,), 0.2, 0.2)),
+            (BLACK, 0.8, spots(90, 0.008, -0.1, 0.95)),
+        ),
+    ),
+}
+
+
+@dataclass
+class Brush:
+    """Layers of paint over each other, and the relief that the light falls on."""
+
+    x: Array  # (H, W)
+    y: Array  # (H, W)
+    pixel: float  # size of a pixel in body lengths
+    rgb: Array  # (H, W, 3), already times cover
+    cover: Array  # (H, W)
+    relief: Array  # (H, W), pixels
+    grain: Array  # (H, W), rough noise, about -1..1
+
+    def near(self, x: float, y: float, far: float, high: float = 1) -> "Brush":
+        """The same canvas, narrowed to what lies within ``far`` of a point: less to compute."""
+        at = window((np.abs(self.x - x) < far) & (np.abs(self.y - y) < min(far, high)))
+        arrays = (self.rgb, self.cover, self.relief, self.grain)
+        return Brush(self.x[at], self.y[at], self.pixel, *(array[at] for array in arrays))
+
+    def edge(self, inside: Array) -> Array:
+        """Cover (H, W) of a shape from its distance to the outline: one pixel from 0 to 1."""
+        return np.asarray(np.clip(inside / self.pixel + 0.5, 0, 1), np.float32)
+
+    def paint(self, cover: Array, colour: RGB | Array) -> None:
+        """Lay ``colour``, one or (H, W, 3), where ``cover`` (H, W) says."""
+        at = window(cover > 0)
+        veil = cover[at].astype(np.float32)
+        tone = np.asarray(colour, np.float32)
+        self.rgb[at] += veil[..., None] * ((tone[at] if tone.ndim > 1 else tone) - self.rgb[at])
+        self.cover[at] += veil * (1 - self.cover[at])
+
+
+def window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The smallest window that holds all of ``mask`` (H, W)."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return np.s_[:0, :0]
+    return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def profile(points: Points, x: Array) -> Array:
+    """Half height (H, W) of an outline through ``points`` to ``TAIL``; beyond it below 0."""
+    at, high = np.array(points).T
+    knots = np.linspace(-0.1, 1.1, 481)
+    # Heights are blended as squares, which rounds the snout as a circle's end is round.
+    square = np.interp(knots, [at[0] - 1e-3, *at, TAIL], [0, *high**2, high[-1] ** 2], 0, 0)
+    kernel = np.hanning(27)
+    height = np.sqrt(np.convolve(square, kernel / kernel.sum(), "same")) - 0.004
+    return np.interp(x, knots, height, -1, -1).astype(np.float32)
+
+
+def draw_sail(brush: Brush, fin: Sail, outline: Points, lift: float, colour: Array) -> None:
+    """Paint a fin along an outline, raised by ``lift`` (0 folded, 1 up)."""
+    middle = (fin.start + fin.end) / 2
+    brush = brush.near(middle, fin.side * 0.13, 0.03 + max(fin.end - middle, 0.1) + fin.height)
+    high = profile(outline, brush.x)
+    out = fin.side * brush.y - high
+    along = (brush.x - fin.slant * out - fin.start) / (fin.end - fin.start)
+    at, tall = np.array(fin.shape).T
+    phase = (along * fin.rays) % 1
+    top = fin.height * lift * np.interp(along, at, tall) * (1 - fin.jag * 4 * phase * (1 - phase))
+    ends = brush.edge(np.minimum(along, 1 - along) * (fin.end - fin.start))
+    shape = brush.edge(top - out) * ends * brush.edge(out + 0.03)
+    draw_rays(brush, shape, np.cos(2 * np.pi * phase), colour)
+
+
+def draw_fan(brush: Brush, fin: Fan, at: tuple[float, float], lift: float, colour: Array) -> None:
+    """Paint a fin spread from the point ``at``."""
+    brush = brush.near(*at, 1.05 * fin.length)
+    dx, dy = brush.x - at[0], brush.y - at[1]
+    radius = np.hypot(dx, dy)
+    half = np.deg2rad(fin.spread) * (0.55 + 0.45 * lift)
+    side = (np.arctan2(dy, dx) - np.deg2rad(fin.angle)) / half
+    far = fin.length * (1 - fin.fork * (1 - np.clip(np.abs(side), 0, 1) ** 1.3))
+    far *= 1 - (0.6 * side * side if fin.fork == 0 else 0)
+    shape = brush.edge(far - radius) * brush.edge((1 - np.abs(side)) * half * radius + 0.004)
+    draw_rays(brush, shape, np.cos(np.pi * side * fin.rays), colour)
+
+
+def draw_rays(brush: Brush, shape: Array, ray: Array, colour: Array) -> None:
+    """Paint a fin's skin, thinner and darker between its rays (``ray`` (H, W) is -1..1)."""
+    brush.paint(shape * (0.78 + 0.16 * ray), colour * (0.92 + 0.16 * ray[..., None]))
+    brush.relief += 0.35 * ray * shape
+
+
+def draw_whisker(brush: Brush, fin: Whisker, at: tuple[float, float], colour: Array) -> None:
+    """Paint a thread that starts at ``at`` and thins out to its end."""
+    turn = np.float32(np.deg2rad(fin.angle))
+    brush = brush.near(*at, fin.length * (1 + abs(fin.curl) * fin.length))
+    dx, dy = brush.x - at[0], brush.y - at[1]
+    along = dx * np.cos(turn) + dy * np.sin(turn)
+    aside = np.abs(dy * np.cos(turn) - dx * np.sin(turn) - fin.curl * along**2)
+    width = fin.width * np.clip(1 - along / fin.length, 0, 1)
+    width *= (along > 0) & (along < fin.length)
+    brush.paint(np.clip(width / brush.pixel, 0, 1) * brush.edge(width - aside), colour)
+
+
+def draw_fins(brush: Brush, fish: Species, over: bool, tones: list[Array], rng: Generator) -> None:
+    """Paint the fins before the body is (``over`` False) or upon it."""
+    for fin in fish.fins:
+        lift = float(rng.uniform(0.3, 1.1))
+        if isinstance(fin, Sail):
+            if not over:
+                draw_sail(brush, fin, fish.back if fin.side > 0 else fish.belly, lift, tones[3])
+            continue
+        high = profile(fish.back if fin.v > 0 else fish.belly, np.array([fin.x], np.float32))
+        at = (fin.x, fin.v * float(high[0]))
+        if isinstance(fin, Fan) and fin.over == over:
+            draw_fan(brush, fin, at, lift, tones[3])
+        elif isinstance(fin, Whisker) and not over:
+            draw_whisker(brush, fin, at, tones[1])
+
+
+def scale_relief(x: Array, y: Array, rows: float) -> Array:
+    """Overlapping round scales: (H, W) in 0..1, high at the free edge of each scale."""
+    row = y * rows * 1.25
+    column = x * rows + 0.5 * (np.floor(row) % 2)
+    a, b = column % 1, row % 1 - 0.5
+    return np.asarray((a + b * b) % 1, np.float32)
+
+
+def flanks(brush: Brush, fish: Species) -> tuple[Array, Array, Array]:
+    """v, cover and mean half height (all (H, W)) of a fish's body."""
+    back, belly = profile(fish.back, brush.x), profile(fish.belly, brush.x)
+    high = np.where(brush.y > 0, back, belly)
+    v = np.clip(brush.y / np.maximum(high, 0.004), -1, 1).astype(np.float32)
+    return v, brush.edge(high - np.abs(brush.y)), np.maximum(back + belly, 0) / 2
+
+
+def skin(v: Array, tones: list[Array], rng: Generator, grain: Array) -> Array:
+    """Colour (H, W, 3) of the body without its markings: dark back, bright belly."""
+    stops = (-1.0, -0.45, 0.25 + 0.2 * rng.uniform(-1, 1), 0.9)
+    mix = [tones[2], tones[1], tones[1], tones[0]]
+    level = v + 0.15 * grain
+    colour = np.stack([np.interp(level, stops, [t[c] for t in mix]) for c in range(3)], -1)
+    return np.asarray(colour * (1 + 0.10 * grain[..., None]), np.float32)
+
+
+def draw_body(brush: Brush, fish: Species, tones: list[Array], rng: Generator) -> None:
+    """Paint the body with its colours, scales and markings."""
+    brush = brush.near(0.45, 0, 0.48, 0.23)
+    v, cover, high = flanks(brush, fish)
+    colour = skin(v, tones, rng, brush.grain)
+    head = 1 - smooth(brush.x + 0.10 * v * v, fish.gill - 0.003, fish.gill + 0.003)
+    relief = 0.75 * np.sqrt(1 - 0.97 * v * v) * high / brush.pixel + 2 * head
+    if fish.scales:
+        bump = scale_relief(brush.x, brush.y, fish.scales) * (1 - head)
+        colour *= (1 + 0.16 * (bump - 0.5) * (1 - head))[..., None]
+        relief += 0.45 * bump
+    brush.relief += cover * relief
+    brush.paint(cover, colour)
+    for colour_of_mark, strength, mark in fish.marks:
+        share = strength * rng.uniform(0.35, 1)
+        brush.paint(cover * share * mark(brush.x, v, rng), colour_of_mark)
+    draw_head(brush.near(fish.gill / 2, 0, max(0.2, fish.gill / 2 + 0.05)), fish)
+
+
+def draw_head(brush: Brush, fish: Species) -> None:
+    """Paint gill cover, mouth and eye."""
+    v, cover, _ = flanks(brush, fish)
+    bow = (brush.x + 0.10 * v * v - fish.gill) / 0.022
+    slit = np.where(bow > 0, np.exp(-bow), np.exp(-((5 * bow) ** 2)))
+    cheek = np.exp(-((1.5 * bow + 0.45 * fish.gill / 0.022) ** 2))
+    middle = smooth(0.85 - np.abs(v + 0.15), 0, 0.3)
+    brush.paint(cover * middle * (0.6 * slit + 0.15 * cheek), BLACK)
+    if fish.iris != BLACK:
+        jaw = np.abs(brush.y + 0.012 + 0.35 * brush.x) / 0.003
+        brush.paint(cover * 0.6 * np.exp(-jaw * jaw) * (brush.x < 0.38 * fish.gill), BLACK)
+    draw_eye(brush, fish)
+
+
+def draw_eye(brush: Brush, fish: Species) -> None:
+    """Paint the eye with its socket, iris, pupil and glint."""
+    x, row, radius = fish.eye
+    y = row * float(profile(fish.back, np.array([x], np.float32))[0])
+    far = np.hypot(brush.x - x, brush.y - y)
+    brush.paint(0.5 * (1 - smooth(far, 0.9 * radius, 1.5 * radius)), BLACK)
+    brush.paint(brush.edge(radius - far), fish.iris)
+    brush.paint(0.6 * smooth(far, 0.6 * radius, radius) * brush.edge(radius - far), BLACK)
+    brush.paint(brush.edge(radius * 0.6 - far), BLACK)
+    glint = np.hypot(brush.x - x + 0.3 * radius, brush.y - y - 0.3 * radius)
+    brush.paint(0.9 * brush.edge(radius * 0.2 - glint), WHITE)
+
+
+def draw_fish(
+    fish: Species, x: Array, y: Array, pixel: float, rng: Generator, grain: Array
+) -> Brush:
+    """Draw one fish of a species upon the frame ``x``, ``y`` (H, W); no two come out alike."""
+    zeros = np.zeros_like(x)
+    rgb = np.zeros((*x.shape, 3), np.float32)
+    brush = Brush(x, y, pixel, rgb, zeros.copy(), zeros, grain)
+    palette = PALETTES[fish.palettes[rng.integers(len(fish.palettes))]]
+    shift = rng.normal(1, 0.03, 3) * rng.uniform(0.9, 1.1)
+    tones = [np.asarray(np.array(tone) * shift, np.float32) for tone in palette]
+    draw_fins(brush, fish, False, tones, rng)
+    draw_body(brush, fish, tones, rng)
+    draw_fins(brush, fish, True, tones, rng)
+    return brush

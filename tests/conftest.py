@@ -1,0 +1,134 @@
+"""Small inputs that several tests share."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from fishline.dataset import Images
+from fishline.models import Description
+from fishline.params import Training
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SPECIES = ("Bream", "Shrimp", "Trout")
+SIZE = 48  # the smallest that the network takes
+
+# The networks here are tiny: threads that wait for each other on a busy machine cost far more
+# (measured: twentyfold) than they bring.
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def settings() -> Training:
+    """Training settings for seconds, not minutes."""
+    return Training(
+        seed=1,
+        loss="cross_entropy",
+        optimizer="adam",
+        lr=0.001,
+        weight_decay=0.0001,
+        batch_size=8,
+        epochs=2,
+        augment=False,
+        balance="none",
+    )
+
+
+@pytest.fixture
+def description() -> Description:
+    """A network for the fixture `images`."""
+    return Description(
+        network="notebook",
+        arguments={"classes": len(SPECIES), "image_size": SIZE},
+        species=SPECIES,
+        image_size=SIZE,
+        mean=(0.4, 0.4, 0.4),
+        std=(0.3, 0.3, 0.3),
+        split="grouped",
+    )
+
+
+@pytest.fixture
+def make_images() -> Callable[..., Images]:
+    """A function (images per species) -> noisy pictures, red, green or blue by species."""
+
+    def make(*counts: int) -> Images:
+        rng = np.random.default_rng(0)
+        labels = np.repeat(np.arange(len(counts)), counts)
+        labels = labels[rng.permutation(len(labels))]
+        pixels = rng.integers(0, 100, (len(labels), SIZE, SIZE, 3), np.uint8)
+        pixels[np.arange(len(labels)), :, :, labels] += 100
+        table = pd.DataFrame(
+            {
+                "file": [f"{SPECIES[label]}/{i}.png" for i, label in enumerate(labels)],
+                "species": [SPECIES[label] for label in labels],
+            }
+        )
+        rows = torch.arange(len(labels))
+        species = SPECIES[: len(counts)]
+        return Images(torch.from_numpy(pixels), rows, torch.from_numpy(labels), species, table)
+
+    return make
+
+
+@pytest.fixture
+def images(make_images: Callable[..., Images]) -> Images:
+    """Eight easily told pictures of each of three species."""
+    return make_images(8, 8, 8)
+
+
+@pytest.fixture
+def draw_tree() -> Callable[[Path, Mapping[str, int]], list[str]]:
+    """A function (folder, {species: number of photographs}) -> the files that it wrote."""
+
+    def draw(folder: Path, counts: Mapping[str, int]) -> list[str]:
+        rng = np.random.default_rng(0)
+        names = []
+        for species, count in counts.items():
+            (folder / species).mkdir(parents=True)
+            for number in range(1, count + 1):
+                names.append(f"{species}/{number:02}.png")
+                pixels = rng.integers(0, 256, (30, 40, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / names[-1])
+        return names
+
+    return draw
+
+
+@pytest.fixture
+def digests() -> Callable[[Path], dict[str, str]]:
+    """A function (folder) -> digest of each file below it."""
+
+    def of(folder: Path) -> dict[str, str]:
+        return {
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def store_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a tracking store that tests share: making its tables takes seconds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def store(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
+    """A client for a real SQLite store."""
+    from fishline.tracking import connect
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    monkeypatch.setenv("DVC_ROOT", str(store_root))
+    return connect()

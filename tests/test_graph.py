@@ -1,0 +1,77 @@
+"""dvc.yaml against the code and params.yaml: what DVC is not told, it does not rerun for."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from fishline.params import Params, _keys, read_yaml
+
+ROOT = Path(__file__).parents[1]
+GRAPH = read_yaml(ROOT / "dvc.yaml")
+STAGES = GRAPH["stages"]
+
+# Modules that no output of a stage depends on: how files are written and named, messages, and
+# what goes to MLflow. A change there must not retrain every model.
+PLUMBING = {"errors", "files", "params", "paths", "provenance", "registry", "tracking"}
+
+
+def imported(module: str, seen: set[str]) -> set[str]:
+    """The modules of fishline that `module` imports, and those that they import."""
+    tree = ast.parse((ROOT / f"src/fishline/{module}.py").read_text())
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("fishline"):
+            continue
+        whole = node.module == "fishline"
+        names = [a.name for a in node.names] if whole else [str(node.module).split(".")[1]]
+        for name in names:
+            if name not in seen and (ROOT / f"src/fishline/{name}.py").is_file():
+                seen.add(name)
+                imported(name, seen)
+    return seen
+
+
+def outputs(stage: str) -> set[str]:
+    entries = [entry for kind in ("outs", "metrics") for entry in STAGES[stage].get(kind, [])]
+    return {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
+
+
+def test_the_stages_are_the_promised_ones() -> None:
+    assert list(STAGES) == ["sample", "preprocess", "split", "train-base", "finetune", "evaluate"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
+    module = stage.replace("-", "_")
+    needed = {f"src/fishline/{m}.py" for m in imported(module, {module}) - PLUMBING}
+    assert {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")} == needed
+
+
+@pytest.mark.parametrize("key", list(_keys(Params)))
+def test_every_parameter_is_some_stages(key: str) -> None:
+    declared = {name for stage in STAGES.values() for name in stage["params"]}
+    assert any(key == name or key.startswith(f"{name}.") for name in declared)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_imports_another(stage: str) -> None:
+    others = {name.replace("-", "_") for name in STAGES if name != stage}
+    assert not imported(stage.replace("-", "_"), set()) & others
+
+
+def test_plots_show_what_stages_write() -> None:
+    written = {path for stage in STAGES for path in outputs(stage)}
+    shown = set()
+    for plot in GRAPH["plots"]:
+        settings = next(iter(plot.values())) if isinstance(plot, dict) else {"x": {plot: None}}
+        shown |= {path for axis in ("x", "y") for path in settings.get(axis, {})}
+    assert shown <= written
+
+
+def test_only_the_three_rooms_that_may_import_mlflow() -> None:
+    for path in sorted((ROOT / "src/fishline").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "mlflow" for name in names):
+                assert path.stem in {"tracking", "registry", "serving"}

@@ -1,0 +1,225 @@
+"""Networks, what is frozen in them, and their files."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from fishline.errors import UserError
+from fishline.models import (
+    Classifier,
+    Description,
+    Network,
+    Normalize,
+    Notebook,
+    build,
+    freeze,
+    load,
+    replace_head,
+    save,
+    scale,
+)
+
+
+@pytest.fixture
+def network(description: Description) -> Network:
+    torch.manual_seed(0)
+    return build(description).eval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, network: Network, description: Description) -> Path:
+    """A saved model."""
+    save(tmp_path / "model", network, description)
+    return tmp_path / "model"
+
+
+def photographs(count: int = 3, size: int = 48) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(0)
+    return torch.randint(256, (count, size, size, 3), generator=rng, dtype=torch.uint8)
+
+
+def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [layer for layer in network.modules() if isinstance(layer, kind)]
+
+
+def test_the_layers_are_the_notebooks() -> None:
+    network = Notebook(classes=9, image_size=128)
+    shapes = [tuple(layer.weight.shape) for layer in layers(network, nn.Conv2d)]
+    assert shapes == [(30, 3, 5, 5), (40, 30, 5, 5), (50, 40, 5, 5), (60, 50, 5, 5)]
+    sizes = [(layer.in_features, layer.out_features) for layer in layers(network, nn.Linear)]
+    assert sizes == [(2160, 800), (800, 200), (200, 80), (80, 9)]
+    assert [layer.num_features for layer in layers(network, nn.BatchNorm2d)] == [30, 40, 50, 60]
+
+
+@pytest.mark.parametrize(("size", "classes"), [(48, 2), (65, 3), (128, 9)])
+def test_images_of_any_size_become_logits(size: int, classes: int) -> None:
+    network = Notebook(classes, size).eval()
+    logits = network(torch.rand(2, 3, size, size))
+    assert (logits.shape, logits.dtype) == ((2, classes), torch.float32)
+
+
+def test_fresh_weights_come_from_the_seed(description: Description) -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        weights.append(build(description).classifier[-1].weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_saved_model_comes_back(folder: Path, network: Network, description: Description) -> None:
+    loaded, described = load(folder)
+    assert described == description
+    assert not any(module.training for module in loaded.modules())
+    images = scale(photographs())
+    assert torch.equal(loaded(images), network(images))
+
+
+def test_batch_norm_statistics_are_saved(tmp_path: Path, description: Description) -> None:
+    network = build(description).train()
+    network(scale(photographs()))
+    save(tmp_path, network, description)
+    images = scale(photographs(5))
+    assert torch.equal(load(tmp_path)[0](images), network.eval()(images))
+
+
+def test_the_same_weights_give_the_same_bytes(
+    tmp_path: Path, folder: Path, description: Description
+) -> None:
+    save(tmp_path / "again", load(folder)[0], description)
+    for name in ("model.safetensors", "model.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=name):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", "null", '{"species": ["a"], "mean": [0], "std": [1]}', b"\xff\xfe"],
+    ids=str,
+)
+def test_a_broken_description_is_refused(folder: Path, content: str | bytes) -> None:
+    raw = content if isinstance(content, bytes) else content.encode()
+    (folder / "model.json").write_bytes(raw)
+    with pytest.raises(UserError, match=r"model\.json does not describe a model"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"network": "resnet"}, {"extra": 1}, {"species": 3}, {"mean": None}], ids=str
+)
+def test_a_wrong_description_is_refused(folder: Path, changes: dict[str, object]) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match=r"model\.json does not describe a model"):
+        load(folder)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_broken_weights_are_refused(folder: Path, kept: int) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        load(folder)
+
+
+def test_ill_fitting_weights_are_refused(folder: Path) -> None:
+    save_file({"other": torch.zeros(1)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.safetensors does not fit"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arguments": {"classes": 4, "image_size": 48}},
+        {"arguments": {"classes": 3}},
+        {"arguments": {"classes": -1, "image_size": 48}},
+        {"species": ["Trout"]},
+        {"mean": [0.5, 0.5]},
+        {"std": "abc"},
+    ],
+)
+def test_a_description_that_contradicts_itself_is_refused(
+    folder: Path, change: dict[str, object]
+) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=r"model\.json"):
+        load(folder)
+
+
+def test_a_fresh_head_for_other_species(network: Network) -> None:
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    replace_head(network, 5)
+    assert network(scale(photographs())).shape == (3, 5)
+    after = network.state_dict()
+    assert list(after) == list(before)
+    for name, tensor in after.items():
+        if not name.startswith("classifier.7."):
+            assert torch.equal(tensor, before[name]), name
+
+
+def test_a_head_is_fresh_for_as_many_species_too(network: Network) -> None:
+    before = network.classifier[-1].weight.clone()
+    replace_head(network, len(before))
+    assert not torch.equal(network.classifier[-1].weight, before)
+
+
+@pytest.mark.parametrize(
+    ("train", "learning"),
+    [
+        ("head", ["classifier.7"]),
+        ("classifier", ["classifier.1", "classifier.3", "classifier.5", "classifier.7"]),
+        ("all", None),
+    ],
+)
+def test_what_learns(network: Network, train: str, learning: list[str] | None) -> None:
+    freeze(network, "head")  # what was frozen before does not matter
+    part = freeze(network, train)  # type: ignore[arg-type]
+    every = [name for name, _ in network.named_parameters()]
+    expected = [f"{layer}.{kind}" for layer in learning or [] for kind in ("weight", "bias")]
+    learns = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    assert learns == (expected if learning else every)
+    in_part = {id(parameter) for parameter in part.parameters()}
+    assert in_part == {id(p) for p in network.parameters() if p.requires_grad}
+
+
+def test_scale_puts_colours_first() -> None:
+    pixels = photographs(2)
+    images = scale(pixels)
+    assert (images.shape, images.dtype) == ((2, 3, 48, 48), torch.float32)
+    assert images[1, 2, 5, 7] == pixels[1, 5, 7, 2] / 255
+    assert 0 <= images.min() < images.max() <= 1
+
+
+def test_normalize_is_per_channel(description: Description) -> None:
+    normalize = Normalize(replace(description, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0)))
+    out = normalize(torch.full((2, 3, 4, 4), 0.5))
+    expected = torch.tensor([0.4, 0.15, 0.05]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    torch.testing.assert_close(out, expected)
+
+
+def test_a_classifier_takes_pixels_and_gives_probabilities(
+    network: Network, description: Description
+) -> None:
+    pixels = photographs(4)
+    with torch.inference_mode():
+        probabilities = Classifier(network, description).eval()(pixels)
+        logits = network(Normalize(description)(scale(pixels)))
+    assert (probabilities.shape, probabilities.dtype) == ((4, 3), torch.float32)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
+    assert probabilities.min() >= 0
+    torch.testing.assert_close(probabilities, logits.softmax(1))
+    assert torch.equal(probabilities.argmax(1), logits.argmax(1))

@@ -1,0 +1,168 @@
+"""The tracking store, runs, and what is logged to them; a real SQLite store throughout."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+
+from fishline import tracking
+from fishline.dataset import Images
+from fishline.errors import UserError
+from fishline.metrics import report
+from fishline.training import Epoch
+
+
+def test_the_environment_names_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert tracking.tracking_uri() == "http://localhost:5000"
+
+
+def test_without_one_it_is_in_the_main_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # as DVC sets it in a temporary workspace
+    assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_several_processes_can_start_on_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
+    code = """
+import mlflow
+from fishline.tracking import connect, experiment_name
+client = connect()
+with mlflow.start_run():
+    pass
+print(client.get_experiment_by_name(experiment_name()).artifact_location)
+"""
+    environment = {"DVC_ROOT": str(tmp_path), "PYTHONPATH": ":".join(sys.path), "PATH": ""}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=environment,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    ended = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], ended
+    assert {out.strip() for out, _ in ended} == {(tmp_path / "mlartifacts").as_uri()}
+
+
+def test_an_unusable_store_is_a_message_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9 cannot be used"):
+        tracking.connect()
+
+
+def test_a_deleted_experiment_is_a_message_that_says_how_to_restore_it(
+    store: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "gone")
+    tracking.connect()
+    found = store.get_experiment_by_name("gone")
+    assert found is not None
+    store.delete_experiment(found.experiment_id)
+    with pytest.raises(UserError, match=f"restore -x {found.experiment_id}"):
+        tracking.connect()
+
+
+@pytest.fixture
+def parts(images: Images) -> dict[str, Images]:
+    table = images.table.assign(original="x", sha256="0")
+    whole = Images(images.pixels, images.rows, images.labels, images.species, table)
+    return {"train": whole, "validation": whole, "test": whole}
+
+
+@pytest.fixture
+def finished(store: mlflow.MlflowClient, parts: dict[str, Images]) -> Iterator[str]:
+    params = {"lr": 0.1, "base.species": ("A", "B")}
+    with tracking.stage_run("train-base", params, parts, {"dvc.exp": "wet-cod"}) as run_id:
+        for number in (1, 2):
+            tracking.log_epoch(Epoch(number, 0.5 / number, 0.6, 0.7, 0.1, 30.0))
+    yield run_id
+
+
+def test_a_stage_is_one_run_with_its_params_curves_and_data(
+    store: mlflow.MlflowClient, finished: str
+) -> None:
+    run = store.get_run(finished)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "train-base · wet-cod"
+    assert run.data.params == {"lr": "0.1", "base.species": "A, B"}
+    curve = store.get_metric_history(finished, "train_loss")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 0.25)]
+    assert {"val_loss", "val_accuracy", "lr", "images_per_second"} < set(run.data.metrics)
+    contexts = {tag.value for data in run.inputs.dataset_inputs for tag in data.tags}
+    assert contexts == {"training", "validation", "testing"}
+
+
+def test_test_metrics_are_added_to_the_run_that_trained_the_model(
+    store: mlflow.MlflowClient, finished: str, tmp_path: Path
+) -> None:
+    found = report(np.array([0, 0, 1]), np.array([0, 1, 1]), ("Trout", "Shrimp"))
+    (tmp_path / "picture.png").touch()
+    record = {"run_id": finished, "model_id": None}
+    assert tracking.log_report(record, found, [tmp_path / "picture.png"])
+    run = store.get_run(finished)
+    assert run.data.metrics["test_accuracy"] == pytest.approx(2 / 3)
+    assert run.data.metrics["test_recall/Trout"] == 0.5
+    assert [f.path for f in store.list_artifacts(finished, "test")] == ["test/picture.png"]
+    assert run.info.status == "FINISHED"
+
+
+def test_a_model_of_another_store_is_noticed(store: mlflow.MlflowClient) -> None:
+    found = report(np.array([0, 1]), np.array([0, 1]), ("Trout", "Shrimp"))
+    assert not tracking.log_report({"run_id": "0" * 32, "model_id": None}, found, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_a_run_that_does_not_end_well_says_so(
+    store: mlflow.MlflowClient, parts: dict[str, Images], error: BaseException, status: str
+) -> None:
+    with pytest.raises(type(error)):
+        with tracking.stage_run("finetune", {}, parts, {}) as run_id:
+            raise error
+    assert store.get_run(run_id).info.status == status
+
+
+def test_runs_of_dead_processes_are_ended_and_others_left_alone(
+    store: mlflow.MlflowClient,
+) -> None:
+    tracking.connect()
+    found = store.get_experiment_by_name(tracking.experiment_name())
+    assert found is not None
+    me = tracking._process(psutil.Process())
+    host, pid, started = me.split()
+    tags = {
+        "alive": me,
+        "dead": f"{host} 999999999 {started}",
+        "pid used again": f"{host} {pid} {int(started) - 1000}",
+        "another machine": f"not-{host} 999999999 {started}",
+    }
+    runs = {
+        name: store.create_run(found.experiment_id, tags={tracking.PROCESS: tag}).info.run_id
+        for name, tag in tags.items()
+    }
+    tracking.end_stale_runs(store)
+    status = {name: store.get_run(run_id).info.status for name, run_id in runs.items()}
+    assert status == {
+        "alive": "RUNNING",
+        "dead": "KILLED",
+        "pid used again": "KILLED",
+        "another machine": "RUNNING",
+    }

@@ -1,0 +1,268 @@
+"""The whole graph on a tiny sample, in a temporary clone, through the real dvc and MLflow.
+
+Runs the README's commands as they stand there, in their order.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("sample", "preprocess", "split", "train-base", "finetune", "evaluate")
+TINY = {
+    r"^  originals: \d+": "  originals: 3",
+    r"^  copies: \d+": "  copies: 2",
+    r"^image_size: \d+": "image_size: 48",
+    r"^( *)epochs: \d+": r"\1epochs: 2",
+    r"^lr: [\d.]+": "lr: 0.0005",
+}
+
+
+class Clone:
+    """A clone of the working tree with tiny parameters, and a shell in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        files = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
+        for name in filter(lambda f: f and (ROOT / f).is_file(), files):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+        (folder / ".venv").symlink_to(sys.prefix)  # the environment is made once
+        params = (folder / "params.yaml").read_text()
+        for pattern, tiny in TINY.items():
+            params, count = re.subn(pattern, tiny, params, flags=re.MULTILINE)
+            assert count
+        (folder / "params.yaml").write_text(params)
+        self.git("init -q")
+        self.git("add -A")
+        self.git("commit -q -m tiny")
+
+    def git(self, words: str) -> None:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", *identity, *shlex.split(words)], cwd=self.folder, check=True)
+
+    def environment(self) -> dict[str, str]:
+        """The user's environment, without what this test run added to it."""
+        ours = ("MLFLOW_", "DVC_", "PYTHONPATH", "MAKE", "MFLAGS", "VENV", "GIT_")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        for who in ("AUTHOR", "COMMITTER"):
+            environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        return environment
+
+    def run(self, command: str, ok: bool = True) -> str:
+        """Output of a bash command in the clone."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+        assert (done.returncode == 0) == ok, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    def digest(self, model: str) -> str:
+        return hashlib.sha256(
+            (self.folder / f"models/{model}/model.safetensors").read_bytes()
+        ).hexdigest()
+
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+
+    def runs(self) -> list[Run]:
+        client = self.client()
+        found = client.get_experiment_by_name("fishline")
+        assert found is not None
+        return list(client.search_runs([found.experiment_id]))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    made = Clone(tmp_path_factory.mktemp("clone"))
+    status = subprocess.run(["make", "--question", "env"], cwd=made.folder, capture_output=True)
+    assert status.returncode == 0, "the environment is out of date: run the tests with `make test`"
+    yield made
+
+
+@pytest.fixture(scope="module")
+def repro(clone: Clone) -> str:
+    """What `make repro` prints on a fresh clone."""
+    return clone.run("make repro")
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '([\w-]+)'", output)
+
+
+def test_make_repro_runs_every_stage_and_says_what_is_next(repro: str) -> None:
+    assert stages_run(repro) == list(STAGES)
+    assert "is cut off in the middle" in repro or "left out: " in repro
+    assert "make ui" in repro.splitlines()[-2]
+
+
+def test_make_repro_again_runs_nothing(clone: Clone, repro: str) -> None:
+    assert stages_run(clone.run("make repro")) == []
+
+
+def test_metrics_and_plots_are_where_dvc_looks(clone: Clone, repro: str) -> None:
+    metrics = json.loads((clone.folder / "metrics/evaluate.json").read_text())
+    assert set(metrics) == {"base", "finetuned"}
+    for model in metrics:
+        pairs = pd.read_csv(clone.folder / f"plots/{model}-confusion.csv")
+        right = (pairs["actual"] == pairs["predicted"]).mean()
+        assert metrics[model]["accuracy"] == pytest.approx(right)
+        assert metrics[model]["images"] == len(pairs)
+    shown = clone.run("dvc metrics show")
+    assert "metrics/evaluate.json" in shown and "base.accuracy" in shown
+    rejected = json.loads((clone.folder / "metrics/preprocess.json").read_text())["rejected"]
+    assert rejected == 1
+
+
+def test_both_trainings_are_runs_with_their_test_metrics(clone: Clone, repro: str) -> None:
+    metrics = json.loads((clone.folder / "metrics/evaluate.json").read_text())
+    for stage, model in (("train-base", "base"), ("finetune", "finetuned")):
+        record = json.loads((clone.folder / f"models/{model}.run.json").read_text())
+        run = clone.client().get_run(record["run_id"])
+        assert run.info.status == "FINISHED"
+        assert run.info.run_name.startswith(f"{stage} · ")
+        assert run.data.metrics["test_accuracy"] == metrics[model]["accuracy"]
+        assert run.data.tags["dvc.stage"] == stage
+        assert run.data.tags["split.strategy"] == "grouped"
+        assert run.data.tags["git.dirty"] == "false"
+        assert {"image_size", "split.train", "lr", "epochs", "sample.seed"} <= set(run.data.params)
+        assert ("finetune.lr" in run.data.params) == (stage == "finetune")
+        files = {f.path for f in clone.client().list_artifacts(record["run_id"], "test")}
+        assert {f"test/{model}-confusion.{kind}" for kind in ("png", "csv")} <= files
+
+
+def test_both_models_are_registered_and_lead_back_to_their_runs(clone: Clone, repro: str) -> None:
+    versions = {v.name: v for v in clone.client().search_model_versions()}
+    assert set(versions) == {"fish-base", "fish-finetuned"}
+    for name, model in (("fish-base", "base"), ("fish-finetuned", "finetuned")):
+        record = json.loads((clone.folder / f"models/{model}.run.json").read_text())
+        assert versions[name].run_id == record["run_id"]
+    base = json.loads((clone.folder / "models/base.run.json").read_text())["run_id"]
+    assert versions["fish-finetuned"].tags["base.run_id"] == base
+    assert versions["fish-finetuned"].tags["base.model_version"] == "fish-base/1"
+
+
+def test_training_again_gives_the_same_bytes_and_leaves_fine_tuning_alone(
+    clone: Clone, repro: str
+) -> None:
+    before = clone.digest("base")
+    run = (clone.folder / "models/base.run.json").read_text()
+    assert stages_run(clone.run("dvc repro --force --single-item train-base")) == ["train-base"]
+    assert clone.digest("base") == before
+    assert (clone.folder / "models/base.run.json").read_text() != run
+    assert stages_run(clone.run("dvc repro")) == ["evaluate"]  # to note the new run's test metrics
+
+
+def test_a_bad_parameter_stops_an_experiment_with_a_message(clone: Clone, repro: str) -> None:
+    said = clone.run("dvc exp run -S lr=abc", ok=False)
+    assert "Error: params.yaml: lr must be a number, not 'abc'" in said
+    assert "Traceback" not in said
+    clone.git("checkout -q params.yaml")
+
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+SPECIAL = ("make ui", "make test", "source .venv/bin/activate")
+
+
+def test_the_readme_has_commands() -> None:
+    assert {"make repro", "make test", "make ui", "dvc exp run -S lr=0.001"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in SPECIAL])
+def test_a_command_of_the_readme(clone: Clone, repro: str, command: str) -> None:
+    before = len(clone.runs())
+    clone.run(f"source .venv/bin/activate && {command}")
+    if command.startswith("dvc exp run -S"):
+        assert len(clone.runs()) > before
+    if command.startswith("dvc queue start"):
+        wait_for_queue(clone)
+        assert len(clone.runs()) == before + 4  # two experiments of two trainings
+
+
+def wait_for_queue(clone: Clone) -> None:
+    for _ in range(120):
+        status = clone.run("dvc queue status")
+        if not re.search(r" (Running|Queued)\b", status):
+            break
+        time.sleep(2)
+    assert status.count("Success") == 2, clone.run("dvc queue status; dvc queue logs || true")
+
+
+def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro: str) -> None:
+    queued = [r for r in clone.runs() if r.data.params["lr"] in ("0.0003", "0.003")]
+    assert len(queued) == 4
+    for run in queued:
+        assert run.data.tags["dvc.exp"] in run.info.run_name
+        assert "test_accuracy" in run.data.metrics
+        clone.client().download_artifacts(run.info.run_id, "validation/confusion.csv")
+    versions = clone.client().search_model_versions()
+    assert {r.info.run_id for r in queued} <= {v.run_id for v in versions}
+    for name in {v.name for v in versions}:
+        numbers = sorted(int(v.version) for v in versions if v.name == name)
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_make_ui_serves_the_runs(clone: Clone, repro: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = clone.environment() | {"MLFLOW_PORT": str(port)}
+    log = (clone.folder / "ui.log").open("w")
+    server = subprocess.Popen(
+        ["make", "ui"],
+        cwd=clone.folder,
+        env=environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # so that make and what it started can be ended together
+    )
+    try:
+        answer = patient_get(f"http://127.0.0.1:{port}/health", server)
+        assert answer == "OK", (clone.folder / "ui.log").read_text()
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+        log.close()
+
+
+def patient_get(url: str, server: subprocess.Popen[bytes]) -> str:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            if server.poll() is not None:
+                break
+            time.sleep(1)
+    return "no answer"
+
+
+def test_make_test_runs_the_tests(clone: Clone, repro: str) -> None:
+    said = clone.run("make test PYTEST_ARGS='--collect-only --quiet'")
+    assert "Success: no issues found" in said
+    assert "tests/test_workflow.py" in said
