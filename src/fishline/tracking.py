@@ -38,6 +38,15 @@ for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 PROCESS = "fishline.process"  # tag: host, pid and start of the process that a run belongs to
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # which of its faces the UI shows
+    "mlflow.note.content": (
+        "Trainings of the fish species classifier. Runs named train-base are of the base species, "
+        "finetune of the new ones. Compare `test_accuracy` only between runs of one stage with "
+        "the same test dataset, and see the tag `split.strategy`: with `random` or `stratified`, "
+        "copies of training photographs may be among the test images."
+    ),
+}
 CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
 
 
@@ -74,7 +83,7 @@ def connect() -> mlflow.MlflowClient:
             client = mlflow.MlflowClient()  # makes the tables of a new store
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                client.create_experiment(name, artifact_location=_artifact_root(uri))
+                client.create_experiment(name, _artifact_root(uri), EXPERIMENT_TAGS)
     except Exception as error:  # each kind of store fails in its own ways
         raise UserError(
             f"the tracking store {uri} cannot be used: {error}\n"
