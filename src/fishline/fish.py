@@ -171,7 +171,7 @@ SPECIES: dict[str, Species] = {
     "Black Sea Sprat": Species(
         back=((0, 0.01), (0.1, 0.05), (0.3, 0.085), (0.5, 0.085), (0.84, 0.028)),
         belly=((0, 0.02), (0.1, 0.06), (0.35, 0.115), (0.55, 0.1), (0.84, 0.028)),
-        palettes=("steel",) * 5 + ("silver",),
+        palettes=("steel", "steel", "steel", "silver"),
         length=(360, 430),
         fins=(
             Sail(0.47, 0.6, 0.07, ((0, 0.3), (0.2, 1), (1, 0.25))),
@@ -187,7 +187,7 @@ SPECIES: dict[str, Species] = {
     "Gilt-Head Bream": Species(
         back=((0, 0.03), (0.08, 0.12), (0.2, 0.19), (0.36, 0.215), (0.6, 0.15), (0.82, 0.035)),
         belly=((0, 0.03), (0.1, 0.1), (0.3, 0.165), (0.5, 0.15), (0.82, 0.035)),
-        palettes=("silver",) * 5 + ("bronze",),
+        palettes=("silver", "silver", "silver", "steel"),
         length=(450, 530),
         fins=(
             Sail(0.28, 0.74, 0.075),
@@ -207,7 +207,7 @@ SPECIES: dict[str, Species] = {
     "Hourse Mackerel": Species(
         back=((0, 0.015), (0.12, 0.08), (0.35, 0.115), (0.6, 0.075), (0.8, 0.018)),
         belly=((0, 0.02), (0.12, 0.07), (0.35, 0.115), (0.6, 0.08), (0.8, 0.018)),
-        palettes=("olive",) * 5 + ("bronze",),
+        palettes=("olive", "olive", "olive", "silver"),
         length=(410, 490),
         fins=(
             Sail(0.34, 0.46, 0.075),
@@ -228,7 +228,7 @@ SPECIES: dict[str, Species] = {
     "Red Mullet": Species(
         back=((0, 0.02), (0.05, 0.085), (0.15, 0.125), (0.35, 0.13), (0.6, 0.085), (0.84, 0.035)),
         belly=((0, 0.04), (0.1, 0.07), (0.35, 0.095), (0.6, 0.075), (0.84, 0.035)),
-        palettes=("red",) * 5 + ("orange",),
+        palettes=("red", "red", "red", "rose"),
         length=(400, 490),
         fins=(
             Sail(0.28, 0.42, 0.1, jag=0.35),
@@ -246,7 +246,7 @@ SPECIES: dict[str, Species] = {
     "Red Sea Bream": Species(
         back=((0, 0.03), (0.08, 0.1), (0.2, 0.18), (0.38, 0.2), (0.62, 0.13), (0.82, 0.035)),
         belly=((0, 0.03), (0.1, 0.09), (0.3, 0.15), (0.5, 0.14), (0.82, 0.035)),
-        palettes=("rose",) * 5 + ("bronze",),
+        palettes=("rose", "rose", "rose", "red"),
         length=(450, 530),
         fins=(
             Sail(0.27, 0.76, 0.085, jag=0.35),
@@ -265,7 +265,7 @@ SPECIES: dict[str, Species] = {
     "Sea Bass": Species(
         back=((0, 0.012), (0.12, 0.065), (0.3, 0.115), (0.5, 0.11), (0.82, 0.042)),
         belly=((0, 0.02), (0.12, 0.055), (0.35, 0.095), (0.55, 0.09), (0.82, 0.042)),
-        palettes=("silver",) * 5 + ("steel",),
+        palettes=("silver", "silver", "silver", "olive"),
         length=(490, 570),
         fins=(
             Sail(0.33, 0.52, 0.075, jag=0.4, rays=9),
@@ -285,7 +285,7 @@ SPECIES: dict[str, Species] = {
     "Shrimp": Species(
         back=((0.05, 0.03), (0.2, 0.065), (0.36, 0.085), (0.6, 0.075), (0.86, 0.022)),
         belly=((0.05, 0.025), (0.2, 0.06), (0.36, 0.07), (0.6, 0.06), (0.86, 0.02)),
-        palettes=("orange",) * 5 + ("rose",),
+        palettes=("orange", "orange", "orange", "rose"),
         length=(400, 500),
         fins=(
             Whisker(0.1, 0.5, 0.2, 172, 0.014),
@@ -311,7 +311,7 @@ SPECIES: dict[str, Species] = {
     "Striped Red Mullet": Species(
         back=((0, 0.015), (0.08, 0.07), (0.2, 0.11), (0.36, 0.12), (0.6, 0.085), (0.84, 0.036)),
         belly=((0, 0.03), (0.1, 0.065), (0.35, 0.095), (0.6, 0.075), (0.84, 0.036)),
-        palettes=("rose",) * 5 + ("orange",),
+        palettes=("rose", "rose", "rose", "orange"),
         length=(430, 500),
         fins=(
             Sail(0.28, 0.42, 0.1, jag=0.35),
@@ -332,7 +332,7 @@ SPECIES: dict[str, Species] = {
     "Trout": Species(
         back=((0, 0.015), (0.1, 0.07), (0.35, 0.125), (0.55, 0.12), (0.83, 0.05)),
         belly=((0, 0.02), (0.1, 0.065), (0.35, 0.125), (0.55, 0.12), (0.83, 0.05)),
-        palettes=("olive",) * 5 + ("bronze",),
+        palettes=("olive", "olive", "olive", "silver"),
         length=(510, 590),
         fins=(
             Sail(0.44, 0.58, 0.075, ((0, 0.6), (0.15, 1), (1, 0.5)), jag=0.05),

@@ -98,7 +98,7 @@ def cloth(rng: Generator) -> tuple[Array, Array]:
     return albedo, weave + 30 * np.abs(noise(rng, 4)) + 0.5 * noise(rng, 150)
 
 
-SURFACES: tuple[Surface, ...] = (board, board, board, board, board, steel, ice, cloth)
+SURFACES: tuple[Surface, ...] = (*[board] * 9, steel, ice, cloth)
 
 
 @dataclass(frozen=True)
