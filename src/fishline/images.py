@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageDraw, ImageOps, UnidentifiedImageError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -91,3 +91,19 @@ def reason(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def contact_sheet(
+    columns: Mapping[str, Sequence[Image.Image]], size: tuple[int, int]
+) -> Image.Image:
+    """Pictures below their column's name, each shrunk to `size` (width, height) in pixels."""
+    width, height = size
+    rows = max(len(pictures) for pictures in columns.values())
+    sheet = Image.new("RGB", (len(columns) * width, rows * height + 18), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, (name, pictures) in enumerate(columns.items()):
+        pen.text(((column + 0.5) * width, 3), name, "black", anchor="ma")
+        for row, picture in enumerate(pictures):
+            small = picture.resize((width - 2, height - 2), Image.Resampling.LANCZOS)
+            sheet.paste(small, (column * width + 1, 18 + row * height))
+    return sheet

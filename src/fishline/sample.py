@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from fishline.fish import SPECIES
+from fishline.images import contact_sheet
 from fishline.params import load_params
-from fishline.scene import HEIGHT, WIDTH, photograph
+from fishline.scene import photograph
 
 OUT = Path("data/sample")
 MASKED = "Trout"  # this species comes with a folder of masks, as in the real set
@@ -82,21 +83,13 @@ def cut_file(originals: int, copies: int) -> str:
     return f"{TRUNCATED}/{originals * copies:05}.png"
 
 
-def contact_sheet(data: Path, to: Path, across: int = 4, width: int = 120) -> None:
-    """Save a picture of ``across`` originals of each species in ``data``, one column a species."""
-    record = pd.read_csv(data / "originals.csv")
-    record = record[record.file != record[record.species == TRUNCATED].file.max()]
-    height = width * HEIGHT // WIDTH
-    sheet = Image.new("RGB", (len(SPECIES) * width, across * height + 18), "white")
-    pen = ImageDraw.Draw(sheet)
-    for column, name in enumerate(SPECIES):
-        pen.text(((column + 0.5) * width, 3), name, "black", anchor="ma")
-        files = record[record.species == name].drop_duplicates("original").file
-        for row, file in enumerate(files[:across]):
-            with Image.open(data / file) as picture:
-                small = picture.resize((width - 2, height - 2), Image.Resampling.LANCZOS)
-            sheet.paste(small, (column * width + 1, 18 + row * height))
-    sheet.save(to, optimize=True)
+def save_contact_sheet(data: Path, to: Path, across: int = 4) -> None:
+    """Save a picture of `across` originals of each species in `data`, one column a species."""
+    record = pd.read_csv(data / "originals.csv").drop_duplicates("original")
+    columns: dict[str, list[Image.Image]] = {}
+    for name, files in record.groupby("species")["file"]:
+        columns[str(name)] = [Image.open(data / file) for file in files[:across]]
+    contact_sheet(columns, (120, 90)).save(to, optimize=True)
 
 
 def main() -> None:
@@ -106,7 +99,3 @@ def main() -> None:
     cut = cut_file(params.originals, params.copies)
     print(f"{OUT}: {len(record)} pictures of {record.species.nunique()} species, masks of {MASKED}")
     print(f"{cut} is cut off in the middle, as files of real sets may be")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,8 @@
 """Stage `split`: which image serves for training, validation or test.
 
 Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
-with file, species, original and part. Strategies:
+with file, species, original and part; to `plots/`, how many there are, and a training image of
+each species. Strategies:
     grouped      whole photographs: all copies of one go to the same part (the honest one)
     stratified   single images, the same fractions of each species
     random       single images, whatever their species (the course notebook's)
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from fishline.errors import UserError
-from fishline.files import read_csv, write_csv, write_json
+from fishline.files import read_csv, replacing, write_csv, write_json
+from fishline.images import contact_sheet
 from fishline.params import Split, load_params
 from fishline.paths import CACHE, METRICS, PLOTS, SPLIT
 
@@ -115,6 +118,16 @@ def summary(table: pd.DataFrame) -> dict[str, int | None]:
     }
 
 
+def _show_samples(table: pd.DataFrame, manifest: pd.DataFrame) -> None:
+    """Save a picture of one training image of each species, as the models see it."""
+    pixels = np.load(CACHE / "images.npy", mmap_mode="r")
+    firsts = table[table["part"] == "train"].drop_duplicates("species").merge(manifest, on="file")
+    images = map(Image.fromarray, pixels[firsts["index"].to_numpy()])
+    columns = {name: [image] for name, image in zip(firsts["species"], images, strict=True)}
+    with replacing(PLOTS / "samples.png") as temporary:
+        contact_sheet(columns, (130, 130)).save(temporary, format="png")
+
+
 def main() -> None:
     params = load_params()
     manifest = read_csv(CACHE / "manifest.csv")
@@ -129,5 +142,6 @@ def main() -> None:
     both = pd.concat(tables.values())
     counts = both.groupby(["species", "part"]).size().rename("images").reset_index()
     write_csv(PLOTS / "split.csv", counts)
+    _show_samples(both, manifest[["file", "index"]])
     print(f"split: {params.split.strategy}, images per species and part:")
     print(counts.pivot(index="species", columns="part", values="images").to_string())
