@@ -1,9 +1,11 @@
 """Scores against an example worked by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
-from fishline.metrics import Report, report
+from fishline.metrics import Report, by_species, headline, report
 
 NAMES = ("Bream", "Shrimp", "Trout", "Sprat")
 
@@ -69,3 +71,16 @@ def test_pairs_name_both_species_of_each_image(example: Report) -> None:
 def test_all_right_and_all_wrong(predicted: list[int], score: float) -> None:
     result = report(np.arange(4), np.array(predicted), NAMES)
     assert (result.accuracy, result.macro_f1) == (score, score)
+
+
+def test_headline_and_species_for_json() -> None:
+    found = report(np.array([0, 0, 1]), np.array([0, 1, 1]), ("Trout", "Shrimp"))
+    assert headline(found) == {
+        "accuracy": pytest.approx(2 / 3),
+        "macro_f1": pytest.approx(2 / 3),
+        "worst_recall": 0.5,
+        "images": 3,
+    }
+    trout = {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "images": 2}
+    assert by_species(found)["Trout"] == trout
+    json.dumps(by_species(found))

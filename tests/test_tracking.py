@@ -118,8 +118,9 @@ def test_test_metrics_are_added_to_the_run_that_trained_the_model(
     assert tracking.log_report(record, found, [tmp_path / "picture.png"])
     run = store.get_run(finished)
     assert run.data.metrics["test_accuracy"] == pytest.approx(2 / 3)
-    assert run.data.metrics["test_recall/Trout"] == 0.5
-    assert [f.path for f in store.list_artifacts(finished, "test")] == ["test/picture.png"]
+    assert run.data.metrics["test_worst_recall"] == 0.5
+    files = [f.path for f in store.list_artifacts(finished, "test")]
+    assert files == ["test/picture.png", "test/species.json"]
     assert run.info.status == "FINISHED"
 
 

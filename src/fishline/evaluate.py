@@ -7,15 +7,13 @@ The same is added to the MLflow run that trained the model.
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from fishline import models, plots, tracking
 from fishline.dataset import Images, load_images
 from fishline.errors import UserError
 from fishline.files import read_json, write_json
-from fishline.metrics import Report, report
+from fishline.metrics import Report, by_species, headline, report
 from fishline.models import Description, Network, Normalize
 from fishline.params import load_params
 from fishline.paths import BASE, CACHE, FINETUNED, METRICS, MODELS, PLOTS, SPLIT, run_record
@@ -55,14 +53,6 @@ def _require_fit(model: str, description: Description, images: Images) -> None:
             f"{', '.join(description.species)}; the test images have {images.size} pixels and "
             f"{', '.join(images.species)}. `dvc repro` trains it anew."
         )
-
-
-def headline(found: Report) -> dict[str, float | int]:
-    return {"accuracy": found.accuracy, "macro_f1": found.macro_f1, "images": len(found.pairs)}
-
-
-def by_species(found: Report) -> dict[str, Any]:
-    return {str(row.pop("species")): row for row in found.species.to_dict("records")}
 
 
 def _publish(model: str, found: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,3 +68,19 @@ def report(
             {"actual": np.take(names, actual), "predicted": np.take(names, predicted)}
         ),
     )
+
+
+def headline(found: Report) -> dict[str, float]:
+    """What one compares models by."""
+    return {
+        "accuracy": found.accuracy,
+        "macro_f1": found.macro_f1,
+        "worst_recall": float(found.species["recall"].min()),
+        "images": len(found.pairs),
+    }
+
+
+def by_species(found: Report) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and number of images of each species."""
+    rows: list[dict[Any, Any]] = found.species.to_dict("records")
+    return {row.pop("species"): row for row in rows}

@@ -29,7 +29,7 @@ from mlflow.exceptions import MlflowException
 
 from fishline.dataset import Images
 from fishline.errors import UserError
-from fishline.metrics import Report
+from fishline.metrics import Report, by_species, headline
 from fishline.provenance import data_hash, project_root
 from fishline.training import Epoch
 
@@ -170,15 +170,14 @@ def log_report(record: Mapping[str, Any], report: Report, files: list[Path]) -> 
         client.get_run(record["run_id"])
     except MlflowException:
         return False
-    values = {"test_accuracy": report.accuracy, "test_macro_f1": report.macro_f1}
-    for row in report.species.itertuples():
-        for name in ("precision", "recall", "f1"):
-            values[f"test_{name}/{row.species}"] = float(getattr(row, name))
+    # A few metrics only: the UI draws a chart of each, and the curves must not drown.
+    values = {f"test_{name}": value for name, value in headline(report).items()}
     now = int(time.time() * 1000)
     metrics = [Metric(k, v, now, 0, model_id=record["model_id"]) for k, v in values.items()]
     client.log_batch(record["run_id"], metrics=metrics)
     for path in files:
         client.log_artifact(record["run_id"], str(path), "test")
+    client.log_dict(record["run_id"], by_species(report), "test/species.json")
     return True
 
 
