@@ -56,9 +56,9 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Finetune:
-    species: tuple[str, ...]
-    train: Literal["head", "classifier", "all"]
+class Recipe:
+    """What base training (at the top of params.yaml) and fine-tuning each set for themselves."""
+
     lr: float
     weight_decay: float
     batch_size: int
@@ -68,7 +68,13 @@ class Finetune:
 
 
 @dataclass(frozen=True)
-class Params:
+class Finetune(Recipe):
+    species: tuple[str, ...]
+    train: Literal["head", "classifier", "all"]
+
+
+@dataclass(frozen=True)
+class Params(Recipe):
     seed: int
     image_size: int
     sample: Sample
@@ -77,12 +83,6 @@ class Params:
     model: Model
     loss: Loss
     optimizer: Optimizer
-    lr: float
-    weight_decay: float
-    batch_size: int
-    epochs: int
-    augment: bool
-    balance: Balance
     base: Base
     finetune: Finetune
 
@@ -93,33 +93,18 @@ class Params:
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Recipe):
     """What the training loop needs to know, of either training stage."""
 
     seed: int
     loss: Loss
     optimizer: Optimizer
-    lr: float
-    weight_decay: float
-    batch_size: int
-    epochs: int
-    augment: bool
-    balance: Balance
 
 
-def training(params: Params, section: Params | Finetune) -> Training:
-    """The training settings of `section`, with those that both stages share from the top."""
-    return Training(
-        seed=params.seed,
-        loss=params.loss,
-        optimizer=params.optimizer,
-        lr=section.lr,
-        weight_decay=section.weight_decay,
-        batch_size=section.batch_size,
-        epochs=section.epochs,
-        augment=section.augment,
-        balance=section.balance,
-    )
+def training(params: Params, recipe: Recipe) -> Training:
+    """`recipe`, and what both training stages share."""
+    own = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
+    return Training(**own, seed=params.seed, loss=params.loss, optimizer=params.optimizer)
 
 
 def load_params(path: Path = PATH) -> Params:
