@@ -32,7 +32,7 @@ repro: env
 	@dvc metrics show
 	@echo
 	@echo 'Next: `make ui` compares runs in the browser; `source $(VENV)/bin/activate` and then'
-	@echo '`dvc exp run -S lr=0.0003` trains another; `dvc metrics diff` shows what it changed.'
+	@echo '`dvc exp run -S lr=0.001` trains another; `dvc metrics diff` shows what it changed.'
 
 test: env
 	ruff format --check .

@@ -84,7 +84,11 @@ def test_help_names_every_stage_of_the_graph(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "stage", "said"),
     [
-        (("lr: 0.001", "learning_rate: 0.001"), "preprocess", "'learning_rate'. Did you mean 'lr'"),
+        (
+            ("lr: 0.0003", "learning_rate: 0.0003"),
+            "preprocess",
+            "'learning_rate'. Did you mean 'lr'",
+        ),
         (("species: [A, B]", "species: [A, Bass]"), "preprocess", "no folder 'Bass'"),
         (("species: [C, D]", "species: [A, D]"), "preprocess", "A stands in base.species"),
         (("test: 0.20", "test: 0.25"), "preprocess", "must be 1, not 1.05"),

@@ -215,7 +215,7 @@ def wait_for_queue(clone: Clone) -> None:
 
 
 def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro: str) -> None:
-    queued = [r for r in clone.runs() if r.data.params["lr"] in ("0.0003", "0.003")]
+    queued = [r for r in clone.runs() if r.data.params["lr"] in ("0.0001", "0.003")]
     assert len(queued) == 4
     for run in queued:
         assert run.data.tags["dvc.exp"] in run.info.run_name
