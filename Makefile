@@ -1,7 +1,7 @@
 # make repro   the whole graph on the built-in data: models tracked and registered
 # make test    format, lint, types, tests
 # make ui      compare runs in the browser
-# The environment (5–6 GB) is made once, in $(VENV), and found again while requirements.txt stays.
+# The environment (6 GB) is made once, in $(VENV), and found again while requirements.txt stays.
 
 PYTHON ?= python3
 VENV   ?= .venv

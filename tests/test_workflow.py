@@ -63,6 +63,7 @@ class Clone:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         for who in ("AUTHOR", "COMMITTER"):
             environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
+        environment["MYPY_CACHE_DIR"] = str(ROOT / ".mypy_cache")
         environment["OMP_NUM_THREADS"] = "1"  # queued experiments share the cores
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         return environment
