@@ -1,5 +1,6 @@
 """The tracking store, runs, and what is logged to them; a real SQLite store throughout."""
 
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,18 @@ def test_a_stage_is_one_run_with_its_params_curves_and_data(
     assert {"val_loss", "val_accuracy", "lr", "images_per_second"} < set(run.data.metrics)
     contexts = {tag.value for data in run.inputs.dataset_inputs for tag in data.tags}
     assert contexts == {"training", "validation", "testing"}
+
+
+def test_seeded_runs_have_names_of_their_own_and_leave_the_seed_alone(
+    store: mlflow.MlflowClient, parts: dict[str, Images]
+) -> None:
+    names = set()
+    for _ in range(2):
+        random.seed(42)
+        with tracking.stage_run("train-base", {}, parts, {}) as run_id:
+            names.add(store.get_run(run_id).info.run_name)
+        assert random.random() == random.Random(42).random()
+    assert len(names) == 2
 
 
 def test_test_metrics_are_added_to_the_run_that_trained_the_model(

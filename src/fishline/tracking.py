@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -116,7 +117,9 @@ def stage_run(
     """
     client = connect()
     end_stale_runs(client)
-    with mlflow.start_run(tags={**tags, PROCESS: _process(psutil.Process())}) as run:
+    with _unseeded():
+        started = mlflow.start_run(tags={**tags, PROCESS: _process(psutil.Process())})
+    with started as run:
         nice = tags.get("dvc.exp", run.info.run_name)
         client.update_run(run.info.run_id, name=f"{stage} · {nice}")
         mlflow.log_params(
@@ -129,6 +132,17 @@ def stage_run(
         except KeyboardInterrupt:
             mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
             raise
+
+
+@contextmanager
+def _unseeded() -> Iterator[None]:
+    # MLflow draws a run's name from the global generator: seeded, all runs have the same name.
+    state = random.getstate()
+    random.seed()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def _log_dataset(stage: str, part: str, images: Images) -> None:
