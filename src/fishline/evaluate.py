@@ -13,20 +13,13 @@ from fishline import models, plots, tracking
 from fishline.dataset import Images, load_images
 from fishline.errors import UserError
 from fishline.files import read_json, write_json
-from fishline.metrics import Report, by_species, headline, report
-from fishline.models import Description, Network, Normalize
+from fishline.metrics import Report, by_species, headline
+from fishline.models import Description, Normalize
 from fishline.params import load_params
 from fishline.paths import BASE, CACHE, FINETUNED, METRICS, MODELS, PLOTS, SPLIT, run_record
-from fishline.training import device, predict, seed_everything
+from fishline.training import assess, device, seed_everything
 
 TASKS = {BASE: "base", FINETUNED: "finetune"}  # model: the task it was trained for
-
-
-def evaluate(network: Network, description: Description, images: Images) -> Report:
-    """The report of a model on `images`, which must have the model's species and size."""
-    network.to(device())
-    logits, labels = predict(network, Normalize(description).to(device()), images)
-    return report(labels.numpy(), logits.argmax(1).numpy(), description.species)
 
 
 def main() -> None:
@@ -38,7 +31,8 @@ def main() -> None:
         network, description = models.load(MODELS / model)
         test = load_images(CACHE, SPLIT / f"{task}.csv", species)["test"]
         _require_fit(model, description, test)
-        reports[model] = evaluate(network, description, test)
+        place = device()
+        reports[model] = assess(network.to(place), Normalize(description).to(place), test)
     write_json(METRICS / "evaluate.json", {m: headline(r) for m, r in reports.items()})
     write_json(METRICS / "species.json", {m: by_species(r) for m, r in reports.items()})
     for model, found in reports.items():

@@ -14,12 +14,11 @@ from torch import nn
 from fishline import models, plots, registry, tracking
 from fishline.dataset import Images
 from fishline.files import write_json
-from fishline.metrics import report
 from fishline.models import Description, Network, Normalize
 from fishline.params import Params, Training
 from fishline.paths import METRICS, MODELS, PLOTS, run_record
 from fishline.provenance import data_hash, dvc_tags, git_tags, stage_params
-from fishline.training import Epoch, Trainer, best_epoch, fit, predict
+from fishline.training import Epoch, Trainer, assess, best_epoch, fit
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,7 @@ def _curves(stage: str, history: list[Epoch]) -> list[Path]:
 
 def _log_validation(job: Job, normalize: Normalize) -> None:
     """Log the confusion matrix on the validation images, as picture and as data."""
-    logits, labels = predict(job.network, normalize, job.parts["validation"])
-    found = report(labels.numpy(), logits.argmax(1).numpy(), job.description.species)
+    found = assess(job.network, normalize, job.parts["validation"])
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "confusion"
         tracking.log_files(

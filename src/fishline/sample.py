@@ -85,7 +85,9 @@ def cut_file(originals: int, copies: int) -> str:
 
 def save_contact_sheet(data: Path, to: Path, across: int = 4) -> None:
     """Save a picture of `across` originals of each species in `data`, one column a species."""
-    record = pd.read_csv(data / "originals.csv").drop_duplicates("original")
+    record = pd.read_csv(data / "originals.csv")
+    whole = record["file"] != record.loc[record["species"] == TRUNCATED, "file"].max()
+    record = record[whole].drop_duplicates("original")
     columns: dict[str, list[Image.Image]] = {}
     for name, files in record.groupby("species")["file"]:
         columns[str(name)] = [Image.open(data / file) for file in files[:across]]

@@ -20,6 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from fishline.dataset import Images, augment, epoch_order
+from fishline.metrics import Report, report
 from fishline.models import Network, Normalize, scale
 from fishline.params import Training
 
@@ -149,7 +150,7 @@ def best_epoch(history: Sequence[Epoch]) -> Epoch:
     """Highest validation accuracy; of equals, the one with the lowest validation loss."""
     return max(
         history,
-        key=lambda e: (e.val_accuracy, -e.val_loss if e.val_loss == e.val_loss else -math.inf),
+        key=lambda e: (e.val_accuracy, -math.inf if math.isnan(e.val_loss) else -e.val_loss),
     )
 
 
@@ -174,3 +175,9 @@ def predict(
         logits.append(network(normalize(scale(pixels.to(place)))).cpu())
         labels.append(truth)
     return torch.cat(logits), torch.cat(labels)
+
+
+def assess(network: Network, normalize: Normalize, images: Images) -> Report:
+    """What `network` makes of `images`, whose species must be the network's, in its order."""
+    logits, labels = predict(network, normalize, images)
+    return report(labels.numpy(), logits.argmax(1).numpy(), images.species)
