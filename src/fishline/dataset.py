@@ -6,28 +6,50 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.nn import functional as F
 
+from fishline.cache import Cache
 from fishline.errors import UserError
 from fishline.files import read_csv
 from fishline.params import Balance
+
+
+class Pixels(Protocol):
+    """Photographs to be had by their rows: a tensor, or what reads them from the disk."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor: ...
+
+
+class Packed:
+    """The photographs of a cache, read from its memory-mapped files when they are asked for."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self.shape = (len(cache), cache.size, cache.size, 3)
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._cache.take(rows.numpy()))
 
 
 @dataclass(frozen=True)
 class Images:
     """Some images of the cache.
 
-    pixels: uint8 (n of the whole cache, size, size, 3), memory-mapped
+    pixels: uint8 (n of the whole cache, size, size, 3)
     rows:   int64 (n,), the rows of `pixels` that belong here
     labels: int64 (n,), positions in `species`
     table:  the rows of the split that belong here, same order
     """
 
-    pixels: torch.Tensor
+    pixels: Pixels
     rows: torch.Tensor
     labels: torch.Tensor
     species: tuple[str, ...]
@@ -56,7 +78,7 @@ def load_images(cache: Path, split: Path, species: Sequence[str]) -> dict[str, I
         UserError: cache or split is missing, they do not belong together, or a species has no
             image to train with.
     """
-    for path in (cache / "images.npy", cache / "manifest.csv", split):
+    for path in (cache / "manifest.csv", split):
         if not path.is_file():
             raise UserError(f"{path} is missing; `dvc repro split` makes it")
     manifest = read_csv(cache / "manifest.csv")[["file", "index", "sha256"]]
@@ -69,8 +91,7 @@ def load_images(cache: Path, split: Path, species: Sequence[str]) -> dict[str, I
             f"{split} does not fit params.yaml and {cache}: {stray[0]} is not in all of them; "
             "run `dvc repro split`"
         )
-    # Copy on write: torch wants writable memory, and the file must stay as it is.
-    pixels = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
+    pixels = _open(cache, int(manifest["index"].max()) + 1)
     parts = {str(name): rows for name, rows in table.groupby("part")}
     for name in species:
         if "train" not in parts or name not in set(parts["train"]["species"]):
@@ -78,7 +99,18 @@ def load_images(cache: Path, split: Path, species: Sequence[str]) -> dict[str, I
     return {name: _images(pixels, rows, tuple(species)) for name, rows in parts.items()}
 
 
-def _images(pixels: torch.Tensor, table: pd.DataFrame, species: tuple[str, ...]) -> Images:
+def _open(cache: Path, count: int) -> Packed:
+    """The photographs of `cache`, which must be at least `count`."""
+    try:
+        packed = Cache(cache)
+    except Exception as error:  # a damaged file may raise anything
+        raise UserError(f"{cache} is damaged: {error}; `dvc repro` mends it") from None
+    if len(packed) < count:
+        raise UserError(f"{cache} lacks photographs of its manifest; `dvc repro` mends it")
+    return Packed(packed)
+
+
+def _images(pixels: Pixels, table: pd.DataFrame, species: tuple[str, ...]) -> Images:
     labels = table["species"].map({name: i for i, name in enumerate(species)})
     return Images(
         pixels,

@@ -55,7 +55,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     """A table that `write_csv` wrote; names stay as they are: a species may be called 001 or NA."""
     import pandas as pd
 
-    names = dict.fromkeys(("file", "species", "original", "sha256", "mode", "part", "reason"), str)
+    texts = ("file", "species", "original", "alike", "sha256", "mode", "part", "reason")
+    names = dict.fromkeys(texts, str)
     return pd.read_csv(path, dtype=names, keep_default_na=False)
 
 

@@ -87,7 +87,7 @@ def decode(content: bytes, size: int) -> Decoded:
     with _room(4 * len(content)), Image.open(_Timed(content), formats=FORMATS) as image:
         (width, height), mode = image.size, image.mode
         _require_bounded(image)
-        side = 2 * max(size, LOOK)
+        side = 2 * max(size, 2 * LOOK)
         image.draft("RGB", (side, side))  # JPEGs decode at a fraction where that is enough
         needed = image.width * image.height * WEIGHTS.get(image.format or "", WEIGHT)
         if "progressive" in image.info:
@@ -95,14 +95,15 @@ def decode(content: bytes, size: int) -> Decoded:
         with _room(needed):
             image.load()
             orientation = _orientation(image)
-            squares = _squash(image, sorted({size, LOOK}))
+            squares = _squash(image, sorted({size, 2 * LOOK}))
     if orientation > 4:
         width, height = height, width
     for square in squares.values():
         square.getexif()[ExifTags.Base.Orientation] = orientation
         ImageOps.exif_transpose(square, in_place=True)
-    pixels, look = np.asarray(squares[size]), np.asarray(squares[LOOK].convert("L"))
-    return Decoded(pixels, look, width, height, mode)
+    # In two steps, so that a picture of the usual size serves for both.
+    look = squares[2 * LOOK].resize((LOOK, LOOK), Image.Resampling.BILINEAR).convert("L")
+    return Decoded(np.asarray(squares[size]), np.asarray(look), width, height, mode)
 
 
 class _Timed(BytesIO):

@@ -19,6 +19,7 @@ from fishline.errors import UserError
 
 PATH = Path("params.yaml")
 
+Strategy = Literal["grouped", "stratified", "random"]
 Balance = Literal["none", "oversample", "undersample", "class_weights"]
 Loss = Literal["cross_entropy", "multi_margin"]
 Optimizer = Literal["adam", "adamw", "sgd"]
@@ -34,11 +35,12 @@ class Sample:
 @dataclass(frozen=True)
 class Data:
     dir: str
+    conflicts: Literal["fail", "drop"]
 
 
 @dataclass(frozen=True)
 class Split:
-    strategy: Literal["grouped", "stratified", "random"]
+    strategy: Strategy
     seed: int
     train: float
     validation: float
