@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import partial
+from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -15,6 +17,7 @@ STAGES = {
     "sample": "Draw the built-in data set into data/sample.",
     "preprocess": "Decode and resize every photograph once, into data/cache.",
     "split": "Choose training, validation and test images.",
+    "explore": "Show what is in the data, as pictures and one page.",
     "train-base": "Train the base model.",
     "finetune": "Adapt the base model to the new species.",
     "evaluate": "Test both models.",
@@ -37,6 +40,44 @@ def check() -> None:
     from fishline.params import load_params
 
     load_params()
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Show what would be taken; change nothing.")
+@click.option(
+    "--link",
+    type=click.Choice(["copy", "hardlink", "move"]),
+    default="copy",
+    show_default=True,
+    help="hardlink: share the files with SOURCE; change them in neither. "
+    "move: take them out of SOURCE once all are here.",
+)
+def ingest(source: Path, dry_run: bool, link: Literal["copy", "hardlink", "move"]) -> None:
+    """Bring photographs into data/raw and version them with DVC.
+
+    SOURCE is a folder or an archive (zip, tar) with a folder for each species, at any depth.
+    """
+    from fishline.ingest import ingest
+
+    ingest(source, dry_run, link)
+
+
+@main.command()
+@click.option(
+    "--originals",
+    "record",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV (file, original) that says which photograph each file shows, instead of the pixels.",
+)
+def audit(record: Path | None) -> None:
+    """Test by random labels whether a split leaks copies into the test set.
+
+    Nothing can be learnt from labels drawn by lot, so a test accuracy above chance is memory.
+    """
+    from fishline.audit import main
+
+    main(record)
 
 
 def _run(stage: str) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -13,7 +14,8 @@ from torch import nn
 
 from fishline import models, plots, registry, tracking
 from fishline.dataset import Images
-from fishline.files import write_json
+from fishline.errors import UserError
+from fishline.files import read_json, write_json
 from fishline.models import Description, Network, Normalize
 from fishline.params import Params, Training
 from fishline.paths import METRICS, MODELS, PLOTS, run_record
@@ -26,6 +28,7 @@ class Job:
     """What one training stage trains.
 
     stage:     as in dvc.yaml
+    task:      base or finetune
     model:     the folder below models/ that it writes
     trainable: a part of `network`, or all of it
     parts:     images to train on, to choose the best epoch by, and (only noted) to test on
@@ -33,6 +36,7 @@ class Job:
     """
 
     stage: str
+    task: str
     model: str
     settings: Training
     network: Network
@@ -49,10 +53,11 @@ def run(job: Job, params: Params) -> None:
     Writes `models/<model>/`, `models/<model>.run.json`, `metrics/<stage>.json` and
     `plots/<stage>.csv` and `.png`.
     """
-    tags = _tags(job)
+    tags, audit = _tags(job), _audit(job)
     logged = stage_params(job.stage, params)
     normalize = Normalize(job.description)
     with tracking.stage_run(job.stage, logged, job.parts, tags) as run_id:
+        tracking.log_audit(audit)
         trainer = Trainer(
             job.network, job.trainable, normalize, job.settings, job.rng, job.parts["train"]
         )
@@ -75,6 +80,14 @@ def run(job: Job, params: Params) -> None:
         f"{job.stage}: validation accuracy {best.val_accuracy:.3f} "
         f"(epoch {best.epoch} of {len(history)}); registered as {name} version {version}"
     )
+
+
+def _audit(job: Job) -> dict[str, Any]:
+    path = METRICS / "split.json"
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `dvc repro split` makes it")
+    audit: dict[str, Any] = read_json(path)[job.task]
+    return audit
 
 
 def _tags(job: Job) -> dict[str, str]:

@@ -37,6 +37,7 @@ def main() -> None:
     )
     job = experiment.Job(
         stage="finetune",
+        task="finetune",
         model=FINETUNED,
         settings=training(params, params.finetune),
         network=network,

@@ -1,8 +1,8 @@
 """Stage `split`: which image serves for training, validation or test.
 
 Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
-with file, species, original and part; to `plots/`, how many there are, and a training image of
-each species. Strategies:
+with file, species, original, alike and part; to `plots/`, how many there are; to `metrics/`, an
+audit of what leaks. Strategies:
     grouped      whole photographs: all copies of one go to the same part (the honest one)
     stratified   single images, the same fractions of each species
     random       single images, whatever their species (the course notebook's)
@@ -10,15 +10,17 @@ each species. Strategies:
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from fishline.errors import UserError
-from fishline.files import read_csv, replacing, write_csv, write_json
-from fishline.images import contact_sheet
+from fishline.files import read_csv, write_csv, write_json
 from fishline.params import Split, load_params
 from fishline.paths import CACHE, METRICS, PLOTS, SPLIT
+from fishline.provenance import data_hash
 
 PARTS = ("train", "validation", "test")
 
@@ -27,18 +29,17 @@ def split(images: pd.DataFrame, settings: Split) -> pd.DataFrame:
     """Give every image a part.
 
     Args:
-        images: columns file, species and original (the photograph a file shows, or "").
+        images: columns file, species and original (which photograph a file shows).
         settings: strategy, seed and fractions.
 
     Returns:
         A copy with a column `part`, one of `PARTS`.
 
     Raises:
-        UserError: a species has too few photographs for three parts, or `grouped` is asked for
-            and the photographs behind the files are not known.
+        UserError: a species has too few photographs for three parts.
     """
     table = images.reset_index(drop=True)
-    groups = table["file"] if settings.strategy != "grouped" else _known(table["original"])
+    groups = table["original" if settings.strategy == "grouped" else "file"]
     strata = table["species"] if settings.strategy != "random" else pd.Series("all", table.index)
     fractions = np.array([getattr(settings, part) for part in PARTS])
     rng = np.random.default_rng(settings.seed)
@@ -72,16 +73,6 @@ def _assign(
     return parts
 
 
-def _known(originals: pd.Series[str]) -> pd.Series[str]:
-    if (originals == "").any():
-        raise UserError(
-            "split.strategy is 'grouped', but which files show the same photograph is not "
-            "known: put originals.csv (columns file, original) into data.dir, or set "
-            "split.strategy to 'stratified' and expect copies to leak into the test set"
-        )
-    return originals
-
-
 def _require_three(stratum: str, sizes: pd.Series[int], strategy: str) -> None:
     if len(sizes) < len(PARTS):
         what = "photographs" if strategy == "grouped" else "images"
@@ -91,57 +82,74 @@ def _require_three(stratum: str, sizes: pd.Series[int], strategy: str) -> None:
         )
 
 
-def leaked(table: pd.DataFrame) -> int | None:
-    """How many test images show a photograph that also stands in training; None if unknown."""
-    photographs = _photographs(table)
-    if photographs is None:
-        return None
-    train = photographs[table["part"] == "train"]
-    return int(photographs[table["part"] == "test"].isin(train).sum())
+def leaked(table: pd.DataFrame) -> int:
+    """How many test images show a photograph that also stands in training."""
+    train = table.loc[table["part"] == "train", "original"]
+    return int(table.loc[table["part"] == "test", "original"].isin(train).sum())
 
 
-def _photographs(table: pd.DataFrame) -> pd.Series[str] | None:
-    """One name per photograph: an original's name counts within its species."""
-    if (table["original"] == "").any():
-        return None
-    return table["species"] + "/" + table["original"]
+def look_alikes(table: pd.DataFrame) -> int:
+    """How many test images show a photograph that looks like another one in training.
+
+    A milder leak than a copy: the same fish on the same tray, say, photographed twice.
+    """
+    test = table["part"] == "test"
+    train = table[table["part"] == "train"]
+    of_train = set(train["original"])
+    alike = table["alike"].isin(of_train) | table["original"].isin(train["alike"])
+    return int((test & alike & ~table["original"].isin(of_train)).sum())
 
 
-def summary(table: pd.DataFrame) -> dict[str, int | None]:
-    """Images per part, photographs (if known) and leaked test images, for the metrics."""
+def audit(table: pd.DataFrame, settings: Split) -> dict[str, Any]:
+    """What stands in which part, and what leaks: in this split, and in a random one."""
     counts = table["part"].value_counts()
-    photographs = _photographs(table)
+    copies = table.groupby("original").size()
+    by_chance = split(table.drop(columns="part"), replace(settings, strategy="random"))
     return {
         **{part: int(counts.get(part, 0)) for part in PARTS},
-        "photographs": None if photographs is None else int(photographs.nunique()),
+        "photographs": len(copies),
+        "copies_per_photograph": {
+            "fewest": int(copies.min()),
+            "mean": round(float(copies.mean()), 2),
+            "most": int(copies.max()),
+        },
         "test_images_with_a_copy_in_train": leaked(table),
+        "test_images_with_a_look_alike_in_train": look_alikes(table),
+        "random": {
+            "test": int((by_chance["part"] == "test").sum()),
+            "test_images_with_a_copy_in_train": leaked(by_chance),
+        },
     }
-
-
-def _show_samples(table: pd.DataFrame, manifest: pd.DataFrame) -> None:
-    """Save a picture of one training image of each species, as the models see it."""
-    pixels = np.load(CACHE / "images.npy", mmap_mode="r")
-    firsts = table[table["part"] == "train"].drop_duplicates("species").merge(manifest, on="file")
-    images = map(Image.fromarray, pixels[firsts["index"].to_numpy()])
-    columns = {name: [image] for name, image in zip(firsts["species"], images, strict=True)}
-    with replacing(PLOTS / "samples.png") as temporary:
-        contact_sheet(columns, (130, 130)).save(temporary, format="png")
 
 
 def main() -> None:
     params = load_params()
     manifest = read_csv(CACHE / "manifest.csv")
-    images = manifest[["file", "species", "original"]]
+    images = manifest[["file", "species", "original", "alike"]]
     tables = {
         task: split(images[images["species"].isin(getattr(params, task).species)], params.split)
         for task in ("base", "finetune")
     }
+    audits = {
+        task: {
+            # As in the tag of the MLflow runs: which data a result is of.
+            "data.hash": data_hash(manifest[manifest["file"].isin(table["file"])]),
+            **audit(table, params.split),
+        }
+        for task, table in tables.items()
+    }
     for task, table in tables.items():
         write_csv(SPLIT / f"{task}.csv", table)
-    write_json(METRICS / "split.json", {task: summary(table) for task, table in tables.items()})
+    write_json(METRICS / "split.json", audits)
     both = pd.concat(tables.values())
     counts = both.groupby(["species", "part"]).size().rename("images").reset_index()
     write_csv(PLOTS / "split.csv", counts)
-    _show_samples(both, manifest[["file", "index"]])
     print(f"split: {params.split.strategy}, images per species and part:")
     print(counts.pivot(index="species", columns="part", values="images").to_string())
+    for task, found in audits.items():
+        print(
+            f"{task}: {found['photographs']} photographs; "
+            f"{found['test_images_with_a_copy_in_train']} of {found['test']} test images have a "
+            f"copy in training (with a random split, "
+            f"{found['random']['test_images_with_a_copy_in_train']} of {found['random']['test']})"
+        )

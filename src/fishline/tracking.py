@@ -164,6 +164,13 @@ def log_best(best: Epoch) -> None:
     mlflow.log_metrics({"best_epoch": best.epoch, "best_val_accuracy": best.val_accuracy})
 
 
+def log_audit(audit: Mapping[str, Any]) -> None:
+    """Log what `split` found of its own leaks, whole as `split.json` and its heart as metrics."""
+    mlflow.log_dict(dict(audit), "split.json")
+    copies = "test_images_with_a_copy_in_train"
+    mlflow.log_metrics({copies: audit[copies], f"{copies}_if_random": audit["random"][copies]})
+
+
 def log_files(paths: list[Path], folder: str) -> None:
     """Add files to the active run, below `folder`."""
     for path in paths:

@@ -31,6 +31,7 @@ def main() -> None:
     network = build(description)
     job = experiment.Job(
         stage="train-base",
+        task="base",
         model=BASE,
         settings=training(params, params),
         network=network,

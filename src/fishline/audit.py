@@ -1,0 +1,157 @@
+"""`fishline audit`: does the split leak? A control with labels that cannot be learnt.
+
+Every photograph is given a species by lot, the same for all its copies (the labels are permuted in
+Zhang et al., "Understanding deep learning requires rethinking generalization", ICLR 2017; here a
+photograph at a time). Nothing about a photograph tells its lot, so on an honest split any
+classifier is right by chance, once in as many times as there are species. It is right more often
+only by recognising a copy that it was trained on.
+
+The classifier here is the simplest that can: it gives an image the label of the training image
+with the most similar colours. The lots are drawn `DRAWS` times; being independent, they give a
+confidence interval for the mean accuracy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fishline.cache import Cache
+from fishline.errors import UserError
+from fishline.files import read_csv
+from fishline.originals import read_record
+from fishline.params import Params, Strategy, load_params
+from fishline.paths import CACHE
+from fishline.split import leaked, split
+
+DRAWS = 200
+CONFIDENCE = 0.99  # of the interval: one honest split in a hundred is called leaky
+BINS = 6  # of a colour channel
+
+Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Control:
+    """Accuracy on random labels: mean over the draws, its confidence interval, and chance."""
+
+    accuracy: float
+    low: float
+    high: float
+    chance: float
+
+    @property
+    def verdict(self) -> str:
+        return "leaks" if self.low > self.chance else "honest"
+
+
+def control(table: pd.DataFrame, features: Features, classes: int, seed: int) -> Control:
+    """Train and test on labels drawn by lot, `DRAWS` times.
+
+    Args:
+        table: columns original and part, a row per image.
+        features: (n, d), what the classifier sees of each image.
+        classes: how many labels there are.
+    """
+    nearest = _nearest(table["part"].to_numpy(), features)
+    photograph, _ = pd.factorize(table["original"])
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=(DRAWS, photograph.max() + 1))[:, photograph]
+    test = np.flatnonzero(table["part"] == "test")
+    scores = (labels[:, test] == labels[:, nearest]).mean(axis=1)  # (draws,)
+    mean, low, high = _interval(scores)
+    return Control(mean, low, high, 1 / classes)
+
+
+def _nearest(part: npt.NDArray[np.object_], features: Features) -> npt.NDArray[np.int64]:
+    """For each test image the position of the training image that is most like it."""
+    from sklearn.neighbors import NearestNeighbors
+
+    train = np.flatnonzero(part == "train")
+    index = NearestNeighbors(n_neighbors=1).fit(features[train])
+    found = index.kneighbors(features[part == "test"], return_distance=False)
+    return np.asarray(train[found[:, 0]])
+
+
+def _interval(scores: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean and Student's confidence interval."""
+    from scipy import stats
+
+    mean, error = float(scores.mean()), float(stats.sem(scores))
+    if error == 0:
+        return mean, mean, mean
+    low, high = stats.t.interval(CONFIDENCE, len(scores) - 1, mean, error)
+    return mean, float(low), float(high)
+
+
+def colours(cache: Cache, rows: npt.NDArray[np.int64]) -> Features:
+    """How often each colour occurs in the disc around the middle of an image, turned or not.
+
+    Returns:
+        float32 (n, BINS³), square roots of shares: their distance is Hellinger's.
+    """
+    y, x = np.mgrid[: cache.size, : cache.size] - (cache.size - 1) / 2
+    disc = np.hypot(x, y) <= 0.48 * cache.size
+    out = np.empty((len(rows), BINS**3), np.float32)
+    for start in range(0, len(rows), 256):
+        some = slice(start, start + 256)
+        pixels = cache.take(rows[some])[:, disc].astype(np.int32) * BINS // 256  # (b, pixels, 3)
+        codes = pixels @ np.array([BINS**2, BINS, 1], np.int32)
+        counts = [np.bincount(image, minlength=BINS**3) for image in codes]
+        out[some] = np.sqrt(np.array(counts) / disc.sum())
+    return out
+
+
+def report(params: Params, record: Path | None = None) -> pd.DataFrame:
+    """The control on both tasks' images, split by each strategy; a row for each.
+
+    Args:
+        params: everything but the strategy is taken from here.
+        record: says which photograph a file shows, to draw the labels by, in place of what was
+            found from the pixels: a check of that, too.
+    """
+    manifest = read_csv(CACHE / "manifest.csv")
+    cache = Cache(CACHE)
+    known = manifest["original"] if record is None else manifest["file"].map(read_record(record))
+    if known.isna().any():
+        raise UserError(f"{record} has no original for {manifest['file'][known.isna()].iloc[0]}")
+    rows = []
+    for task in ("base", "finetune"):
+        species = getattr(params, task).species
+        mine = manifest["species"].isin(species)
+        features = colours(cache, manifest.loc[mine, "index"].to_numpy())
+        for strategy in get_args(Strategy):
+            table = split(manifest[mine], replace(params.split, strategy=strategy))
+            table["original"] = (manifest["species"] + "/" + known)[mine].to_numpy()
+            found = control(table, features, len(species), params.seed)
+            rows.append(_row(task, strategy, table, found))
+    return pd.DataFrame(rows)
+
+
+def _row(task: str, strategy: str, table: pd.DataFrame, found: Control) -> dict[str, object]:
+    test = table[table["part"] == "test"]
+    return {
+        "task": task,
+        "split": strategy,
+        "test images": len(test),
+        "test photographs": test["original"].nunique(),
+        "copy in training": leaked(table),
+        "accuracy": f"{found.accuracy:.3f}",
+        f"{CONFIDENCE:.0%} interval": f"{found.low:.3f}–{found.high:.3f}",
+        "chance": f"{found.chance:.3f}",
+        "verdict": found.verdict,
+    }
+
+
+def main(record: Path | None) -> None:
+    params = load_params()
+    if not (CACHE / "manifest.csv").is_file():
+        raise UserError(f"{CACHE / 'manifest.csv'} is missing; `dvc repro preprocess` makes it")
+    print(f"Random labels, drawn by photograph, {DRAWS} times; nearest training image by colour:")
+    print(report(params, record).to_string(index=False))
+    print(f"split.strategy in params.yaml is {params.split.strategy}.")
