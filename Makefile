@@ -1,4 +1,5 @@
 # make repro   the whole graph on the built-in data: models tracked and registered
+# make explore what is in the data, as pictures and one page
 # make test    format, lint, types, tests
 # make ui      compare runs in the browser
 # The environment (6 GB) is made once, in $(VENV), and found again while requirements.txt stays.
@@ -13,7 +14,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # This checkout's code, also with an environment that was made for another.
 export PYTHONPATH := $(CURDIR)/src
 
-.PHONY: env repro test ui lock
+.PHONY: env repro explore test ui lock
 
 env: $(DONE)
 
@@ -34,11 +35,17 @@ repro: env
 	@echo 'Next: `make ui` compares runs in the browser; `source $(VENV)/bin/activate` and then'
 	@echo '`dvc exp run -S lr=0.001` trains another; `dvc metrics diff` shows what it changed.'
 
+explore: env
+	@fishline check
+	dvc repro explore
+	@python -c 'import click; page = "plots/explore/explore.md"; print(page); click.launch(page)'
+
 test: env
 	ruff format --check .
 	ruff check .
 	mypy
-	pytest $(PYTEST_ARGS)
+	pytest $(PYTEST_ARGS) --numprocesses auto --maxprocesses 4 --dist loadfile \
+	    --no-loadscope-reorder tests/test_workflow.py tests/test_versions.py tests
 
 ui: env
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}

@@ -72,7 +72,7 @@ def test_stages_that_only_read_images_load_neither_torch_nor_mlflow(
         loaded = loaded_by([stage], project)
         assert "pandas" in loaded
         assert not loaded & HEAVY
-    assert (project / "data/cache/images.npy").is_file()
+    assert (project / "data/cache/manifest.csv").is_file()
 
 
 def test_help_names_every_stage_of_the_graph(tmp_path: Path) -> None:
@@ -93,8 +93,9 @@ def test_help_names_every_stage_of_the_graph(tmp_path: Path) -> None:
         (("species: [C, D]", "species: [A, D]"), "preprocess", "A stands in base.species"),
         (("test: 0.20", "test: 0.25"), "preprocess", "must be 1, not 1.05"),
         (("dir: data/sample", "dir: data/none"), "preprocess", "no folder data/none"),
-        (("strategy: stratified", "strategy: grouped"), "split", "originals.csv"),
-        (("", ""), "train-base", "data/cache/images.npy is missing"),
+        (("conflicts: fail", "conflicts: ask"), "preprocess", "fail, drop, not 'ask'"),
+        (("", ""), "train-base", "data/cache/manifest.csv is missing"),
+        (("", ""), "audit", "data/cache/manifest.csv is missing"),
     ],
 )
 def test_what_a_user_can_cause_is_one_message_and_no_traceback(
