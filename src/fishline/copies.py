@@ -15,7 +15,9 @@ Cauchy-Schwarz inequality pictures that correlate by c have magnitudes no furthe
 sqrt(2 - 2c): a radius search over magnitudes finds every pair worth comparing.
 
 A picture may have been squashed to other proportions after it was turned. So all pictures are also
-compared as if they had had those of the data set's other pictures, or a camera's usual ones.
+compared as if they had had those of the data set's other pictures, or a camera's usual ones. Or it
+was turned in a frame that grew with it, and is smaller in it than it was: by how much, the frame's
+proportions tell.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ Looks = npt.NDArray[np.uint8]
 Rings = npt.NDArray[np.complex64]
 Numbers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Aspects = npt.NDArray[np.float64]
+Floats64 = npt.NDArray[np.float64]
 Links = tuple[Numbers, Numbers, Floats]  # two files and how their pictures correlate
 
 SAME = 0.965  # correlation from which two pictures count as one photograph
@@ -68,7 +70,7 @@ class Copies:
     alike: Numbers
 
 
-def find_copies(take: Callable[[Numbers], Looks], aspects: Aspects) -> Copies:
+def find_copies(take: Callable[[Numbers], Looks], aspects: Floats64) -> Copies:
     """Group pictures that show the same photograph.
 
     Args:
@@ -80,9 +82,12 @@ def find_copies(take: Callable[[Numbers], Looks], aspects: Aspects) -> Copies:
     again = np.flatnonzero(first != np.arange(len(first)))
     links: Links = (first[again], again, np.ones(len(again), np.float32))
     group = first
-    for assumed, discount in _hypotheses(aspects[files]):
+    for assumed, reach, discount in _hypotheses(aspects[files]):
         rings = np.concatenate(
-            [describe(take(files[part]), assumed[part]) for part in _parts(np.arange(len(files)))]
+            [
+                describe(take(files[part]), assumed[part], reach[part])
+                for part in _parts(np.arange(len(files)))
+            ]
         )
         one, other, correlation = _links(rings, group[files])
         links = _concatenate([links, (files[one], files[other], correlation - discount)])
@@ -90,20 +95,22 @@ def find_copies(take: Callable[[Numbers], Looks], aspects: Aspects) -> Copies:
     return _decide(group, links)
 
 
-def describe(looks: Looks, aspects: Aspects) -> Rings:
+def describe(looks: Looks, aspects: Floats64, reach: Floats64 | None = None) -> Rings:
     """Fourier coefficients along rings, of unit norm in all.
 
     Args:
         looks: uint8 (n, LOOK, LOOK), whole pictures in grey, squashed to squares.
         aspects: (n,), width / height of the pictures before they were squashed.
+        reach: (n,), the radius of the largest ring, as a part of what fits into the picture.
 
     Returns:
         complex64 (n, rings, frequencies). All zero for a picture without structure.
     """
     out = np.zeros((len(looks), _RINGS, _FREQUENCIES), np.complex64)
-    for aspect in np.unique(aspects):
-        rows = np.flatnonzero(aspects == aspect)
-        weights = _sampling(float(aspect))
+    shapes = np.stack([aspects, np.ones(len(looks)) if reach is None else reach])
+    for aspect, part_of in np.unique(shapes, axis=1).T:
+        rows = np.flatnonzero((shapes[0] == aspect) & (shapes[1] == part_of))
+        weights = _sampling(float(aspect), float(part_of))
         for part in np.array_split(rows, len(rows) // 256 + 1):  # as many as the CPU's caches hold
             flat = np.ascontiguousarray(looks[part].reshape(len(part), -1).T, np.float32)
             out[part] = _coefficients((weights @ flat).T)
@@ -114,13 +121,13 @@ def _parts(positions: Numbers) -> list[Numbers]:
     return np.array_split(positions, len(positions) // _BATCH + 1)
 
 
-def _sampling(aspect: float) -> csr_array:
+def _sampling(aspect: float, reach: float) -> csr_array:
     """Bilinear weights (rings · angles, LOOK²) that read a look along its rings."""
     turn = 2 * np.pi * np.arange(_ANGLES) / _ANGLES
-    half = LOOK / 2
+    half, radii = LOOK / 2, _RADII * reach
     # A circle in the picture is an ellipse in the square that it was squashed to.
-    x = half - 0.5 + half * min(1, 1 / aspect) * np.outer(_RADII, np.cos(turn)).ravel()
-    y = half - 0.5 + half * min(1, aspect) * np.outer(_RADII, np.sin(turn)).ravel()
+    x = half - 0.5 + half * min(1, 1 / aspect) * np.outer(radii, np.cos(turn)).ravel()
+    y = half - 0.5 + half * min(1, aspect) * np.outer(radii, np.sin(turn)).ravel()
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     columns, weights = [], []
     for down in (0, 1):
@@ -179,11 +186,12 @@ def _first_of_equals(take: Callable[[Numbers], Looks], count: int) -> Numbers:
     return first
 
 
-def _hypotheses(aspects: Aspects) -> list[tuple[Aspects, np.float32]]:
-    """Proportions to compare all pictures in, each with what it takes off their correlations.
+def _hypotheses(aspects: Floats64) -> list[tuple[Floats64, Floats64, np.float32]]:
+    """Proportions to compare all pictures in, their reach, and what is taken off correlations.
 
     First each picture in its own, then all in each assumed one. Where all have the proportions of
-    a camera, squashing is unlikely and a match in others more likely an accident.
+    a camera, squashing is unlikely and a match in others more likely an accident. Where they have
+    many, they may be turned pictures whose frame grew.
     """
     steps = np.round(np.log(aspects) / _TOLERANCE).astype(int)
     own, counts = np.unique(steps, return_counts=True)
@@ -195,11 +203,30 @@ def _hypotheses(aspects: Aspects) -> list[tuple[Aspects, np.float32]]:
             tried.append(value)
     unsquashed = any(np.all(_close(aspects, value)) for value in _CAMERAS if value != 1)
     discount = np.float32(_DISCOUNT if unsquashed else 0)
-    assumed = [(np.full(len(aspects), value), discount) for value in tried]
-    return [(np.exp(steps * _TOLERANCE), np.float32(0)), *assumed]
+    whole, none = np.ones(len(aspects)), np.float32(0)
+    rounded = np.exp(steps * _TOLERANCE)
+    grown = [value for value in _CAMERAS if value > 1] if len(own) > _OWN_ASPECTS else []
+    return [
+        (rounded, whole, none),
+        *((np.full(len(aspects), value), whole, discount) for value in tried),
+        *((rounded, _reach_if_grown(rounded, value), none) for value in grown),
+    ]
 
 
-def _close(aspects: Aspects | float, value: float) -> npt.NDArray[np.bool_]:
+def _reach_if_grown(aspects: Floats64, camera: float) -> Floats64:
+    """The part of each frame that a photograph reaches which was turned in a growing frame.
+
+    A photograph of width `camera` and height 1, turned by an angle t, has a frame of the width
+    camera·cos t + sin t and the height camera·sin t + cos t: its proportions tell the angle.
+    """
+    possible = (aspects <= camera) & (aspects >= 1 / camera)
+    angle = np.where(possible, np.arctan2(camera - aspects, aspects * camera - 1), 0)
+    width = camera * np.cos(angle) + np.sin(angle)
+    height = camera * np.sin(angle) + np.cos(angle)
+    return np.where(possible, np.round(1 / np.minimum(width, height), 2), 1)
+
+
+def _close(aspects: Floats64 | float, value: float) -> npt.NDArray[np.bool_]:
     return np.asarray(np.abs(np.log(aspects) - np.log(value)) < _TOLERANCE)
 
 
