@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fishline.dataset import Images
 from fishline.models import Description
@@ -99,6 +100,32 @@ def draw_tree() -> Callable[[Path, Mapping[str, int]], list[str]]:
                 pixels = rng.integers(0, 256, (30, 40, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / names[-1])
         return names
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def draw_photograph() -> Callable[[int], Image.Image]:
+    """A function (number) -> a picture, 590 × 445, with large and small things as photographs have.
+
+    Every number gives another photograph, always the same.
+    """
+
+    @cache
+    def draw(number: int) -> Image.Image:
+        rng, (width, height) = np.random.default_rng(number), (590, 445)
+        light = np.zeros((height, width, 3), np.float32)
+        for bumps in (3, 8, 24, 70):
+            small = Image.fromarray(rng.integers(0, 256, (bumps, bumps, 3), np.uint8))
+            large = small.resize((width, height), Image.Resampling.BICUBIC)
+            light += np.asarray(large, np.float32) / bumps**0.5
+        image = Image.fromarray((light * (255 / light.max())).astype(np.uint8))
+        pen = ImageDraw.Draw(image)
+        for _ in range(6):
+            x, y, radius = rng.uniform((120, 90, 25), (470, 355, 110))
+            box = (x - radius, y - 0.6 * radius, x + radius, y + 0.6 * radius)
+            pen.ellipse(box, fill=tuple(rng.integers(0, 256, 3).tolist()))
+        return image
 
     return draw
 

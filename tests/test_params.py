@@ -14,6 +14,7 @@ VALID: dict[str, str | None] = {  # dotted keys; the values are YAML
     "seed": "1",
     "image_size": "48",
     "data.dir": "data/sample",
+    "data.conflicts": "fail",
     "sample.seed": "7",
     "sample.originals": "3",
     "sample.copies": "1",
@@ -80,6 +81,7 @@ def test_values_arrive_in_their_places(tmp_path: Path) -> None:
     params = load_params(write(tmp_path, {}))
     assert params.base.species == ("Trout", "Shrimp")
     assert params.species == ("Trout", "Shrimp", "Red Mullet", "Sea Bass")
+    assert (params.data.dir, params.data.conflicts) == ("data/sample", "fail")
     assert (params.lr, params.finetune.lr) == (0.001, 0.002)
     assert (params.split.strategy, params.split.train) == ("grouped", 0.7)
     assert (params.augment, params.finetune.augment) == (False, True)
@@ -164,6 +166,7 @@ def test_no_key_may_be_null(tmp_path: Path, key: str) -> None:
         ("finetune.balance", "smote", "must be one of none, oversample"),
         ("finetune.train", "body", "must be one of head, classifier, all"),
         ("split.strategy", "honest", "must be one of grouped, stratified, random"),
+        ("data.conflicts", "ignore", "must be one of fail, drop"),
         ("model.name", "resnet", "must be one of notebook"),
         ("model.name", "[notebook]", "must be one of notebook"),
         # ranges

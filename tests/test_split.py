@@ -9,7 +9,7 @@ import pytest
 
 from fishline.errors import UserError
 from fishline.params import Split
-from fishline.split import PARTS, leaked, split, summary
+from fishline.split import PARTS, audit, leaked, look_alikes, split
 
 SETTINGS = Split(strategy="grouped", seed=1, train=0.7, validation=0.1, test=0.2)
 STRATEGIES = ["grouped", "stratified", "random"]
@@ -130,21 +130,6 @@ def test_too_few_photographs(strategy: str, copies: list[int], says: str) -> Non
     assert "Shrimp" not in caught.value.message
 
 
-def test_grouped_needs_originals() -> None:
-    images = photographs(Trout=[2] * 9, Shrimp=[2] * 9)
-    images.loc[4, "original"] = ""
-    with pytest.raises(UserError, match=r"originals\.csv"):
-        split(images, SETTINGS)
-
-
-@pytest.mark.parametrize("strategy", ["stratified", "random"])
-def test_single_images_are_split_without_originals(strategy: str) -> None:
-    images = photographs(Trout=[1] * 10, Shrimp=[1] * 10).assign(original="")
-    table = split(images, settings(strategy=strategy))
-    assert leaked(table) is None
-    assert table["part"].value_counts().to_dict() == {"train": 14, "test": 4, "validation": 2}
-
-
 @pytest.mark.parametrize(
     ("train", "test", "expected"),
     [("ab", "cd", 0), ("ab", "bcb", 2), ("aab", "a", 1), ("a", "aaa", 3), ("ab", "", 0)],
@@ -157,32 +142,100 @@ def test_leaked_counts_test_images_with_a_copy_in_training(
     assert leaked(table) == expected
 
 
-def test_photographs_of_two_species_may_have_the_same_name() -> None:
-    table = photographs(Trout=[2] * 5, Shrimp=[2] * 5)
-    table["original"] = table["original"].str[-1]
-    counts = summary(split(table, SETTINGS))
-    assert counts["photographs"] == 10
-    assert counts["test_images_with_a_copy_in_train"] == 0
-
-
 @pytest.mark.parametrize("strategy", ["stratified", "random"])
 def test_single_images_leak(strategy: str) -> None:
     table = split(photographs(Trout=[10] * 4, Shrimp=[10] * 4), settings(strategy=strategy))
     assert leaked(table) == (table["part"] == "test").sum() == 16
 
 
-def test_summary() -> None:
-    table = pd.DataFrame(
-        {
-            "species": "T",
-            "original": list("aabcd"),
-            "part": ["train", "test", "train", "train", "validation"],
-        }
-    )
-    expected = {"train": 3, "validation": 1, "test": 1}
-    assert summary(table) == expected | {"photographs": 4, "test_images_with_a_copy_in_train": 1}
-    unknown = table.assign(original=[*"aabc", ""])
-    assert summary(unknown) == expected | {
-        "photographs": None,
-        "test_images_with_a_copy_in_train": None,
+def table_of(**parts: str) -> pd.DataFrame:
+    """A row per letter; "ab" is an image of photograph a that looks like b, "a" like none."""
+    rows = [(*image.ljust(2), part) for part, images in parts.items() for image in images.split()]
+    table = pd.DataFrame(rows, columns=["original", "alike", "part"])
+    return table.assign(species="T", alike=table["alike"].str.strip())
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        ("a b", "c d", 0),
+        ("a b", "ca cb cd c", 2),  # it looks like one in training
+        ("ac b", "c c d", 2),  # one in training looks like it
+        ("ac b", "ca", 1),  # both say so
+        ("ac", "aa a ab", 0),  # a copy in training is more than a look-alike
+        ("a bd", "ca d", 2),
+        ("a", "", 0),
+        ("", "ab", 0),
+    ],
+)
+def test_look_alikes_are_counted_in_the_test_part(train: str, test: str, expected: int) -> None:
+    for validation in ("", "e cd dc ee"):  # says nothing about training
+        table = table_of(train=train, validation=validation, test=test)
+        assert look_alikes(table) == expected
+
+
+def test_an_image_that_looks_like_none_is_no_look_alike() -> None:
+    assert look_alikes(table_of(train="a b c", validation="ad", test="d e f")) == 0
+
+
+def test_audit_counts_parts_copies_and_leaks() -> None:
+    table = table_of(train="a a a b c", validation="b d", test="a b e ea f")
+    table["file"] = [f"{i}.png" for i in range(len(table))]
+    found = audit(table, SETTINGS)
+    random = found.pop("random")
+    assert found == {
+        "train": 5,
+        "validation": 2,
+        "test": 5,
+        "photographs": 6,
+        "copies_per_photograph": {"fewest": 1, "mean": 2.0, "most": 4},
+        "test_images_with_a_copy_in_train": 2,
+        "test_images_with_a_look_alike_in_train": 1,
     }
+    by_chance = split(table, settings(strategy="random"))
+    assert random["test"] == (by_chance["part"] == "test").sum() == 3
+    assert random["test_images_with_a_copy_in_train"] == leaked(by_chance)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_audit_tells_honest_splits_from_others(strategy: str) -> None:
+    images = photographs(Trout=[10] * 6, Shrimp=[10] * 6).assign(alike="")
+    chosen = settings(strategy=strategy)
+    table = split(images, chosen)
+    found = audit(table, chosen)
+    assert found["test"] == (table["part"] == "test").sum()
+    leaks = found["test_images_with_a_copy_in_train"]
+    assert leaks == (0 if strategy == "grouped" else found["test"])
+    assert found["random"] == {"test": 24, "test_images_with_a_copy_in_train": 24}
+    if strategy == "random":
+        assert leaked(split(images, chosen)) == found["random"]["test_images_with_a_copy_in_train"]
+
+
+def test_audit_compares_with_a_split_that_does_not_look_at_the_species() -> None:
+    images = photographs(Trout=[1] * 9 + [2] * 9, Shrimp=[1] * 5 + [3] * 8).assign(alike="")
+    found, random, stratified = [], [], []
+    for seed in range(8):
+        chosen = settings(seed=seed)
+        found.append(audit(split(images, chosen), chosen)["random"])
+        tables = (split(images, replace(chosen, strategy=s)) for s in ("random", "stratified"))
+        for table, leaks in zip(tables, (random, stratified), strict=True):
+            leaks.append(leaked(table))
+    assert [one["test_images_with_a_copy_in_train"] for one in found] == random != stratified
+
+
+def test_a_random_split_of_single_photographs_leaks_nothing() -> None:
+    images = photographs(Trout=[1] * 20, Shrimp=[1] * 20).assign(alike="")
+    random = audit(split(images, SETTINGS), SETTINGS)["random"]
+    assert random == {"test": 8, "test_images_with_a_copy_in_train": 0}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_audit_does_not_depend_on_the_order_of_the_rows(seed: int) -> None:
+    images = photographs(Trout=[2] * 20, Shrimp=[1, 4, 3] * 5).assign(alike="")
+    images.loc[::3, "alike"] = "Trout 1"
+    table = split(images, SETTINGS)
+    found = audit(table, SETTINGS)
+    assert found == audit(table, SETTINGS)
+    assert found == audit(table.sample(frac=1, random_state=seed), SETTINGS)
+    others = [audit(table, settings(seed=other))["random"] for other in range(10, 20)]
+    assert any(other != found["random"] for other in others)

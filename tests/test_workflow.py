@@ -3,98 +3,24 @@
 Runs the README's commands as they stand there, in their order.
 """
 
-import hashlib
 import json
 import os
 import re
-import shlex
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import mlflow
 import pandas as pd
 import pytest
-from mlflow.entities import Run
+from clone import ROOT, Clone, stages_run
 
-ROOT = Path(__file__).parents[1]
-STAGES = ("sample", "preprocess", "split", "train-base", "finetune", "evaluate")
-TINY = {
-    r"^  originals: \d+": "  originals: 3",
-    r"^  copies: \d+": "  copies: 2",
-    r"^image_size: \d+": "image_size: 48",
-    r"^( *)epochs: \d+": r"\1epochs: 2",
-    r"^lr: [\d.]+": "lr: 0.0005",
-}
-
-
-class Clone:
-    """A clone of the working tree with tiny parameters, and a shell in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        files = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
-        for name in filter(lambda f: f and (ROOT / f).is_file(), files):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-        (folder / ".venv").symlink_to(sys.prefix)  # the environment is made once
-        params = (folder / "params.yaml").read_text()
-        for pattern, tiny in TINY.items():
-            params, count = re.subn(pattern, tiny, params, flags=re.MULTILINE)
-            assert count
-        (folder / "params.yaml").write_text(params)
-        self.git("init -q")
-        self.git("add -A")
-        self.git("commit -q -m tiny")
-
-    def git(self, words: str) -> None:
-        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-        subprocess.run(["git", *identity, *shlex.split(words)], cwd=self.folder, check=True)
-
-    def environment(self) -> dict[str, str]:
-        """The user's environment, without what this test run added to it."""
-        ours = ("MLFLOW_", "DVC_", "PYTHONPATH", "MAKE", "MFLAGS", "VENV", "GIT_")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-        for who in ("AUTHOR", "COMMITTER"):
-            environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
-        environment["MYPY_CACHE_DIR"] = str(ROOT / ".mypy_cache")
-        environment["OMP_NUM_THREADS"] = "1"  # queued experiments share the cores
-        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-        return environment
-
-    def run(self, command: str, ok: bool = True) -> str:
-        """Output of a bash command in the clone."""
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        assert (done.returncode == 0) == ok, f"{command}\n{done.stdout}"
-        return done.stdout
-
-    def digest(self, model: str) -> str:
-        return hashlib.sha256(
-            (self.folder / f"models/{model}/model.safetensors").read_bytes()
-        ).hexdigest()
-
-    def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
-
-    def runs(self) -> list[Run]:
-        client = self.client()
-        found = client.get_experiment_by_name("fishline")
-        assert found is not None
-        return list(client.search_runs([found.experiment_id]))
+STAGES = ("sample", "preprocess", "split", "explore", "train-base", "finetune", "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +35,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 def repro(clone: Clone) -> str:
     """What `make repro` prints on a fresh clone."""
     return clone.run("make repro")
-
-
-def stages_run(output: str) -> list[str]:
-    return re.findall(r"Running stage '([\w-]+)'", output)
 
 
 def test_make_repro_runs_every_stage_and_says_what_is_next(repro: str) -> None:
@@ -195,8 +117,17 @@ def test_the_readme_has_commands() -> None:
     assert {"make repro", "make test", "make ui", "dvc exp run -S lr=0.001"} <= set(COMMANDS)
 
 
+@pytest.fixture(scope="module")
+def photographs(clone: Clone, repro: str) -> None:
+    """What the README's user has in a folder: here, the drawn ones, in another layout."""
+    for path in sorted((clone.folder / "data/sample").glob("*/*[!1].png")):
+        folder = clone.home / "Photographs/Fish" / path.parent.name / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+
+
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in SPECIAL])
-def test_a_command_of_the_readme(clone: Clone, repro: str, command: str) -> None:
+def test_a_command_of_the_readme(clone: Clone, photographs: None, command: str) -> None:
     before = len(clone.runs())
     clone.run(f"source .venv/bin/activate && {command}")
     if command.startswith("dvc exp run -S"):
@@ -215,6 +146,83 @@ def wait_for_queue(clone: Clone) -> None:
     assert status.count("Success") == 2, clone.run("dvc queue status; dvc queue logs || true")
 
 
+def test_the_photographs_of_the_readme_were_used(clone: Clone) -> None:
+    assert "dir: data/raw" in (clone.folder / "params.yaml").read_text()
+    counts = json.loads((clone.folder / "metrics/preprocess.json").read_text())
+    assert counts["images"] == len(list((clone.folder / "data/raw").glob("*/*.png"))) - 1
+
+
+class SshServer(NamedTuple):
+    port: int
+    key: Path
+
+
+@pytest.fixture
+def ssh_server(tmp_path: Path) -> Iterator[SshServer]:
+    """OpenSSH's server on the loopback, for the user who runs the tests."""
+    daemon = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if daemon is None:
+        pytest.skip("OpenSSH's server is not installed")
+    folder = tmp_path / "ssh"
+    folder.mkdir()
+    for name in ("host", "user"):
+        make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(make, check=True)
+    (folder / "config").write_text(
+        f"ListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\nStrictModes no\n"
+        f"AuthorizedKeysFile {folder}/user.pub\nSubsystem sftp internal-sftp\n"
+    )
+    port = free_port()
+    command = [daemon, "-D", "-e", "-f", str(folder / "config"), "-p", str(port)]
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, stderr=log)
+    try:
+        wait_for_port(port, server, folder / "log")
+        yield SshServer(port, folder / "user")
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_a_second_clone_pulls_and_has_nothing_to_run(clone: Clone, tmp_path: Path) -> None:
+    second = clone.copy(tmp_path / "second")
+    second.run(f"dvc remote modify storage url {clone.home}/fishline-storage")
+    second.run("dvc pull")
+    assert stages_run(second.run("dvc repro")) == []
+    for model in ("base", "finetuned"):
+        assert second.digest(model) == clone.digest(model)
+
+
+def test_a_remote_over_ssh(clone: Clone, tmp_path: Path, ssh_server: SshServer) -> None:
+    clone.run(f"dvc remote add far ssh://127.0.0.1:{ssh_server.port}{tmp_path}/far")
+    clone.git("commit -q -a -m far")
+    second = clone.copy(tmp_path / "second")
+    for where, command in ((clone, "push"), (second, "pull")):
+        where.run(f"dvc remote modify --local far keyfile {ssh_server.key}")
+        where.run(f"dvc {command} -r far preprocess split data/raw.dvc")
+    manifest = "data/cache/manifest.csv"
+    assert (second.folder / manifest).read_text() == (clone.folder / manifest).read_text()
+    assert "up to date" in second.run("dvc status preprocess split data/raw.dvc")
+
+
 def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro: str) -> None:
     queued = [r for r in clone.runs() if r.data.params["lr"] in ("0.0001", "0.003")]
     assert len(queued) == 4
@@ -230,9 +238,7 @@ def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro
 
 
 def test_make_ui_serves_the_runs(clone: Clone, repro: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = clone.environment() | {"MLFLOW_PORT": str(port)}
     log = (clone.folder / "ui.log").open("w")
     server = subprocess.Popen(

@@ -1,0 +1,101 @@
+"""A clone of the working tree with tiny parameters, for tests that run commands in it."""
+
+import hashlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from copy import copy
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    r"^  originals: \d+": "  originals: 3",
+    r"^  copies: \d+": "  copies: 2",
+    r"^image_size: \d+": "image_size: 48",
+    r"^( *)epochs: \d+": r"\1epochs: 2",
+    r"^lr: [\d.]+": "lr: 0.0005",
+}
+
+
+class Clone:
+    """A clone of the working tree with tiny parameters, and a shell in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "project"
+        self.home = folder
+        folder = self.folder
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        files = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
+        for name in filter(lambda f: f and (ROOT / f).is_file(), files):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+        (folder / ".venv").symlink_to(sys.prefix)  # the environment is made once
+        params = (folder / "params.yaml").read_text()
+        for pattern, tiny in TINY.items():
+            params, count = re.subn(pattern, tiny, params, flags=re.MULTILINE)
+            assert count
+        (folder / "params.yaml").write_text(params)
+        self.git("init -q")
+        self.git("add -A")
+        self.git("commit -q -m tiny")
+
+    def copy(self, folder: Path) -> "Clone":
+        """What git alone knows of this clone, in another folder."""
+        self.git(f"clone -q . {folder}")
+        other = copy(self)
+        other.folder = folder
+        (folder / ".venv").symlink_to(sys.prefix)
+        return other
+
+    def git(self, words: str) -> None:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", *identity, *shlex.split(words)], cwd=self.folder, check=True)
+
+    def environment(self) -> dict[str, str]:
+        """The user's environment, without what this test run added to it."""
+        ours = ("MLFLOW_", "DVC_", "PYTEST_", "PYTHONPATH", "MAKE", "MFLAGS", "VENV", "GIT_")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        for who in ("AUTHOR", "COMMITTER"):
+            environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
+        environment["MYPY_CACHE_DIR"] = str(ROOT / ".mypy_cache")
+        environment["OMP_NUM_THREADS"] = "1"  # queued experiments share the cores
+        environment["HOME"] = str(self.home)
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        return environment
+
+    def run(self, command: str, ok: bool = True) -> str:
+        """Output of a bash command in the clone."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+        assert (done.returncode == 0) == ok, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    def digest(self, model: str) -> str:
+        return hashlib.sha256(
+            (self.folder / f"models/{model}/model.safetensors").read_bytes()
+        ).hexdigest()
+
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+
+    def runs(self) -> list[Run]:
+        client = self.client()
+        found = client.get_experiment_by_name("fishline")
+        assert found is not None
+        return list(client.search_runs([found.experiment_id]))
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '([\w-]+)'", output)
