@@ -41,6 +41,10 @@ Floats = npt.NDArray[np.float32]
 Floats64 = npt.NDArray[np.float64]
 Links = tuple[Numbers, Numbers, Floats]  # two files and how their pictures correlate
 
+# Of 215 real photographs in 4,326 files, the copies of each hang together by correlations of 0.991
+# and more (0.984 after hard recompression, rescaling and changes of light); different ones reach
+# 0.945, but for three pairs of near-identical shots. The cut lies nearer to the latter: to merge
+# two look-alikes does no harm, to part copies lets one leak into the test set.
 SAME = 0.965  # correlation from which two pictures count as one photograph
 ALIKE = 0.935  # from here on, different photographs look alike: the search goes this far
 
