@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from copy import copy
@@ -99,3 +100,21 @@ class Clone:
 
 def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '([\w-]+)'", output)
+
+
+DATA = "## Your own photographs"  # the README's section on data; test_versions.py runs it
+
+
+def readme_commands(section: str = "") -> list[str]:
+    """The commands of the README, or of one section, in their order."""
+    readme = (ROOT / "README.md").read_text()
+    if section:
+        readme = re.split(r"^## ", readme.partition(f"{section}\n")[2], flags=re.MULTILINE)[0]
+    blocks = re.findall(r"```console\n(.*?)```", readme, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

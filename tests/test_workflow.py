@@ -6,19 +6,15 @@ Runs the README's commands as they stand there, in their order.
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import pytest
-from clone import ROOT, Clone, stages_run
+from clone import DATA, Clone, free_port, readme_commands, stages_run
 
 STAGES = ("sample", "preprocess", "split", "explore", "train-base", "finetune", "evaluate")
 
@@ -107,9 +103,7 @@ def test_a_bad_parameter_stops_an_experiment_with_a_message(clone: Clone, repro:
     clone.git("checkout -q params.yaml")
 
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+COMMANDS = [c for c in readme_commands() if c not in readme_commands(DATA)]
 SPECIAL = ("make ui", "make test", "source .venv/bin/activate")
 
 
@@ -117,17 +111,8 @@ def test_the_readme_has_commands() -> None:
     assert {"make repro", "make test", "make ui", "dvc exp run -S lr=0.001"} <= set(COMMANDS)
 
 
-@pytest.fixture(scope="module")
-def photographs(clone: Clone, repro: str) -> None:
-    """What the README's user has in a folder: here, the drawn ones, in another layout."""
-    for path in sorted((clone.folder / "data/sample").glob("*/*[!1].png")):
-        folder = clone.home / "Photographs/Fish" / path.parent.name / path.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, folder)
-
-
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in SPECIAL])
-def test_a_command_of_the_readme(clone: Clone, photographs: None, command: str) -> None:
+def test_a_command_of_the_readme(clone: Clone, repro: str, command: str) -> None:
     before = len(clone.runs())
     clone.run(f"source .venv/bin/activate && {command}")
     if command.startswith("dvc exp run -S"):
@@ -144,83 +129,6 @@ def wait_for_queue(clone: Clone) -> None:
             break
         time.sleep(2)
     assert status.count("Success") == 2, clone.run("dvc queue status; dvc queue logs || true")
-
-
-def test_the_photographs_of_the_readme_were_used(clone: Clone) -> None:
-    assert "dir: data/raw" in (clone.folder / "params.yaml").read_text()
-    counts = json.loads((clone.folder / "metrics/preprocess.json").read_text())
-    assert counts["images"] == len(list((clone.folder / "data/raw").glob("*/*.png"))) - 1
-
-
-class SshServer(NamedTuple):
-    port: int
-    key: Path
-
-
-@pytest.fixture
-def ssh_server(tmp_path: Path) -> Iterator[SshServer]:
-    """OpenSSH's server on the loopback, for the user who runs the tests."""
-    daemon = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if daemon is None:
-        pytest.skip("OpenSSH's server is not installed")
-    folder = tmp_path / "ssh"
-    folder.mkdir()
-    for name in ("host", "user"):
-        make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-        subprocess.run(make, check=True)
-    (folder / "config").write_text(
-        f"ListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\nStrictModes no\n"
-        f"AuthorizedKeysFile {folder}/user.pub\nSubsystem sftp internal-sftp\n"
-    )
-    port = free_port()
-    command = [daemon, "-D", "-e", "-f", str(folder / "config"), "-p", str(port)]
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, stderr=log)
-    try:
-        wait_for_port(port, server, folder / "log")
-        yield SshServer(port, folder / "user")
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert server.poll() is None, log.read_text()
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def test_a_second_clone_pulls_and_has_nothing_to_run(clone: Clone, tmp_path: Path) -> None:
-    second = clone.copy(tmp_path / "second")
-    second.run(f"dvc remote modify storage url {clone.home}/fishline-storage")
-    second.run("dvc pull")
-    assert stages_run(second.run("dvc repro")) == []
-    for model in ("base", "finetuned"):
-        assert second.digest(model) == clone.digest(model)
-
-
-def test_a_remote_over_ssh(clone: Clone, tmp_path: Path, ssh_server: SshServer) -> None:
-    clone.run(f"dvc remote add far ssh://127.0.0.1:{ssh_server.port}{tmp_path}/far")
-    clone.git("commit -q -a -m far")
-    second = clone.copy(tmp_path / "second")
-    for where, command in ((clone, "push"), (second, "pull")):
-        where.run(f"dvc remote modify --local far keyfile {ssh_server.key}")
-        where.run(f"dvc {command} -r far preprocess split data/raw.dvc")
-    manifest = "data/cache/manifest.csv"
-    assert (second.folder / manifest).read_text() == (clone.folder / manifest).read_text()
-    assert "up to date" in second.run("dvc status preprocess split data/raw.dvc")
 
 
 def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro: str) -> None:
