@@ -44,7 +44,7 @@ test: env
 	ruff format --check .
 	ruff check .
 	mypy
-	pytest $(PYTEST_ARGS) --numprocesses auto --maxprocesses 4 --dist loadfile \
+	pytest $(PYTEST_ARGS) --numprocesses 3 --dist loadfile \
 	    --no-loadscope-reorder tests/test_workflow.py tests/test_versions.py tests
 
 ui: env
