@@ -175,7 +175,7 @@ def test_files_that_stay_are_not_written_again(
 def test_the_new_cache_outlives_the_old_one(
     make: Maker, digests: Digests, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError("no links here")
 
     if not links:

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from fishline.errors import UserError
+from fishline.leaks import leaked, look_alikes
 from fishline.params import Split
-from fishline.split import PARTS, audit, leaked, look_alikes, split
+from fishline.split import PARTS, audit, split
 
 SETTINGS = Split(strategy="grouped", seed=1, train=0.7, validation=0.1, test=0.2)
 STRATEGIES = ["grouped", "stratified", "random"]

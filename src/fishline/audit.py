@@ -23,11 +23,12 @@ import pandas as pd
 
 from fishline.cache import Cache
 from fishline.errors import UserError
-from fishline.files import read_csv
+from fishline.files import read_csv, require
+from fishline.leaks import leaked
 from fishline.originals import read_record
 from fishline.params import Params, Strategy, load_params
-from fishline.paths import CACHE
-from fishline.split import leaked, split
+from fishline.paths import CACHE, TASKS
+from fishline.split import split
 
 DRAWS = 200
 CONFIDENCE = 0.99  # of the interval: one honest split in a hundred is called leaky
@@ -115,13 +116,13 @@ def report(params: Params, record: Path | None = None) -> pd.DataFrame:
         record: says which photograph a file shows, to draw the labels by, in place of what was
             found from the pixels: a check of that, too.
     """
-    manifest = read_csv(CACHE / "manifest.csv")
+    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
     cache = Cache(CACHE)
     known = manifest["original"] if record is None else manifest["file"].map(read_record(record))
     if known.isna().any():
         raise UserError(f"{record} has no original for {manifest['file'][known.isna()].iloc[0]}")
     rows = []
-    for task in ("base", "finetune"):
+    for task in TASKS.values():
         species = getattr(params, task).species
         mine = manifest["species"].isin(species)
         features = colours(cache, manifest.loc[mine, "index"].to_numpy())
@@ -150,8 +151,7 @@ def _row(task: str, strategy: str, table: pd.DataFrame, found: Control) -> dict[
 
 def main(record: Path | None) -> None:
     params = load_params()
-    if not (CACHE / "manifest.csv").is_file():
-        raise UserError(f"{CACHE / 'manifest.csv'} is missing; `dvc repro preprocess` makes it")
+    table = report(params, record)
     print(f"Random labels, drawn by photograph, {DRAWS} times; nearest training image by colour:")
-    print(report(params, record).to_string(index=False))
+    print(table.to_string(index=False))
     print(f"split.strategy in params.yaml is {params.split.strategy}.")

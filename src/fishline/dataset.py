@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from fishline.cache import Cache
 from fishline.errors import UserError
-from fishline.files import read_csv
+from fishline.files import read_csv, require
 from fishline.params import Balance
 
 
@@ -78,11 +78,8 @@ def load_images(cache: Path, split: Path, species: Sequence[str]) -> dict[str, I
         UserError: cache or split is missing, they do not belong together, or a species has no
             image to train with.
     """
-    for path in (cache / "manifest.csv", split):
-        if not path.is_file():
-            raise UserError(f"{path} is missing; `dvc repro split` makes it")
-    manifest = read_csv(cache / "manifest.csv")[["file", "index", "sha256"]]
-    table = read_csv(split).merge(manifest, on="file", how="left")
+    manifest = read_csv(require(cache / "manifest.csv", "split"))[["file", "index", "sha256"]]
+    table = read_csv(require(split, "split")).merge(manifest, on="file", how="left")
     stray = sorted(set(table["species"]) ^ set(species)) + list(
         table[table["index"].isna()]["file"]
     )

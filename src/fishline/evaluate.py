@@ -16,10 +16,8 @@ from fishline.files import read_json, write_json
 from fishline.metrics import Report, by_species, headline
 from fishline.models import Description, Normalize
 from fishline.params import load_params
-from fishline.paths import BASE, CACHE, FINETUNED, METRICS, MODELS, PLOTS, SPLIT, run_record
+from fishline.paths import CACHE, METRICS, MODELS, PLOTS, SPLIT, TASKS, run_record
 from fishline.training import assess, device, seed_everything
-
-TASKS = {BASE: "base", FINETUNED: "finetune"}  # model: the task it was trained for
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from fishline.errors import UserError
+from fishline.files import link_or_copy, sync
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def exchanging(folder: Path) -> Iterator[Path]:
             _link_tree(folder, work / "new")
         yield work / "new"
         for top, _, _ in os.walk(work / "new"):
-            _sync(Path(top))
+            sync(Path(top))
         _exchange(folder, work)
     finally:
         if not _is_half_done(folder, work):
@@ -50,7 +51,7 @@ def recover(folder: Path) -> bool:
     for work in _left_behind(folder):
         if _is_half_done(folder, work):
             (work / "old").rename(folder)
-            _sync(folder.parent)
+            sync(folder.parent)
             half_done = True
         elif (work / "old").exists() and (work / "new").exists():
             raise UserError(
@@ -85,16 +86,7 @@ def _link_tree(source: Path, target: Path) -> None:
             else:
                 files.append(name)
         for name in files:
-            _link_or_copy(Path(top, name), here / name)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # no links here, or too many of this file
-        shutil.copy2(source, target, follow_symlinks=False)
-        if not target.is_symlink():
-            _sync(target)
+            link_or_copy(Path(top, name), here / name)
 
 
 def _exchange(folder: Path, work: Path) -> None:
@@ -107,7 +99,7 @@ def _exchange(folder: Path, work: Path) -> None:
             if (work / "old").exists():
                 (work / "old").rename(folder)
             raise
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
 @contextmanager
@@ -125,14 +117,6 @@ def _signals_deferred() -> Iterator[None]:
             signal.signal(deferred, handler)
         for number in came:
             signal.raise_signal(number)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _stop(error: OSError) -> None:

@@ -14,11 +14,10 @@ from torch import nn
 
 from fishline import models, plots, registry, tracking
 from fishline.dataset import Images
-from fishline.errors import UserError
-from fishline.files import read_json, write_json
+from fishline.files import read_json, require, write_json
 from fishline.models import Description, Network, Normalize
 from fishline.params import Params, Training
-from fishline.paths import METRICS, MODELS, PLOTS, run_record
+from fishline.paths import METRICS, MODELS, PLOTS, TASKS, run_record
 from fishline.provenance import data_hash, dvc_tags, git_tags, stage_params
 from fishline.training import Epoch, Trainer, assess, best_epoch, fit
 
@@ -28,7 +27,6 @@ class Job:
     """What one training stage trains.
 
     stage:     as in dvc.yaml
-    task:      base or finetune
     model:     the folder below models/ that it writes
     trainable: a part of `network`, or all of it
     parts:     images to train on, to choose the best epoch by, and (only noted) to test on
@@ -36,7 +34,6 @@ class Job:
     """
 
     stage: str
-    task: str
     model: str
     settings: Training
     network: Network
@@ -83,11 +80,8 @@ def run(job: Job, params: Params) -> None:
 
 
 def _audit(job: Job) -> dict[str, Any]:
-    path = METRICS / "split.json"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; `dvc repro split` makes it")
-    audit: dict[str, Any] = read_json(path)[job.task]
-    return audit
+    audits: dict[str, dict[str, Any]] = read_json(require(METRICS / "split.json", "split"))
+    return audits[TASKS[job.model]]
 
 
 def _tags(job: Job) -> dict[str, str]:

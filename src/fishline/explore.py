@@ -23,8 +23,7 @@ import pandas as pd
 
 from fishline import facts
 from fishline.cache import Cache
-from fishline.errors import UserError
-from fishline.files import read_csv, write_text
+from fishline.files import read_csv, require, write_text
 from fishline.page import Task, page
 from fishline.params import load_params
 from fishline.paths import CACHE, PLOTS, SPLIT
@@ -139,11 +138,9 @@ def main() -> None:
         "base": Task("base model", params.base.species, params.balance),
         "finetune": Task("fine-tuned model", params.finetune.species, params.finetune.balance),
     }
-    for path in (CACHE / "manifest.csv", *(SPLIT / f"{task}.csv" for task in tasks)):
-        if not path.is_file():
-            raise UserError(f"{path} is missing; `dvc repro split` makes it")
-    splits = {task: read_csv(SPLIT / f"{task}.csv") for task in tasks}
-    images = facts.join(read_csv(CACHE / "manifest.csv"), splits)
+    manifest = read_csv(require(CACHE / "manifest.csv", "split"))
+    splits = {task: read_csv(require(SPLIT / f"{task}.csv", "split")) for task in tasks}
+    images = facts.join(manifest, splits)
     out = PLOTS / "explore"
     explore(images, read_csv(CACHE / "rejected.csv"), Cache(CACHE), tasks, out)
     print(f"explore: {out / 'explore.md'}")

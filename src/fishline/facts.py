@@ -139,13 +139,6 @@ def angle_step(angles: npt.NDArray[np.floating[Any]]) -> int | None:
     return None
 
 
-def leak(images: pd.DataFrame) -> tuple[int, int]:
-    """How many test images have a copy of their photograph in training, and how many there are."""
-    test = images[images["part"] == "test"]
-    train = images.loc[images["part"] == "train", "original"]
-    return int(test["original"].isin(train).sum()), len(test)
-
-
 def expected_leak(images: pd.DataFrame) -> float:
     """The share of test images that a split of single images would leak, on average.
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fishline.errors import UserError
+
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 @contextmanager
@@ -42,8 +46,44 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def require(path: Path, stage: str) -> Path:
+    """`path`, which `stage` makes.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `dvc repro {stage}` makes it")
+    return path
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for the file `source`, or a synced copy where there can be none."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # no links here, or too many of this file
+        shutil.copy2(source, target, follow_symlinks=False)
+        if not target.is_symlink():
+            sync(target)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, written through to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_figure(path: Path, figure: Figure, dpi: int) -> None:
+    """Write a PNG of Matplotlib; the same figure gives the same bytes."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

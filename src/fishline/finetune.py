@@ -37,7 +37,6 @@ def main() -> None:
     )
     job = experiment.Job(
         stage="finetune",
-        task="finetune",
         model=FINETUNED,
         settings=training(params, params.finetune),
         network=network,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -23,7 +22,7 @@ import PIL
 
 from fishline import images
 from fishline.cache import Records, digests_of, packed_files
-from fishline.files import read_json
+from fishline.files import link_or_copy, read_json
 from fishline.images import LOOK, Decoded
 
 
@@ -85,14 +84,6 @@ def write_file(path: Path, records: Records) -> None:
         os.fsync(file.fileno())
 
 
-def keep_file(old: Path, new: Path) -> None:
-    """Take one packed file over as it is."""
-    try:
-        os.link(old, new)
-    except OSError:  # a file system without links
-        shutil.copyfile(old, new)
-
-
 def pack(
     wanted: Sequence[str],
     decode_all: Callable[[Sequence[str]], Iterator[Decoded | str]],
@@ -118,7 +109,7 @@ def pack(
         members = list(group)
         reusable = known.get(name, np.zeros(0, record(size)))
         if digests_of(reusable) == members:
-            keep_file(old / "pixels" / name, new / "pixels" / name)
+            link_or_copy(old / "pixels" / name, new / "pixels" / name)
             continue
         records = _collect(members, reusable, images, broken)
         if len(records):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fishline import facts
+from fishline.leaks import leaked
 from fishline.markdown import code, many, share, table, text
 from fishline.pictures import NAMES, few
 from fishline.processing import processing
@@ -161,14 +162,14 @@ def _note(task: Task, train: pd.Series[int]) -> str:
 def _leak(images: pd.DataFrame) -> str:
     if images["original"].is_unique:
         return "Without copies, no split can put one photograph on both sides."
-    leaked, test = facts.leak(images)
+    copied, test = leaked(images), int((images["part"] == "test").sum())
     verdict = (
         "so the test accuracy is that of unseen photographs"
-        if leaked == 0
+        if copied == 0
         else "so the test accuracy measures memory as well; `split.strategy: grouped` prevents it"
     )
     return (
-        f"{leaked:,} of {test:,} test images have a copy of their photograph in training, "
+        f"{copied:,} of {test:,} test images have a copy of their photograph in training, "
         f"{verdict}. Were single images drawn by lot, {share(facts.expected_leak(images))} of "
         "them would have one, on average."
     )

@@ -10,6 +10,7 @@ PLOTS = Path("plots")
 
 BASE = "base"
 FINETUNED = "finetuned"
+TASKS = {BASE: "base", FINETUNED: "finetune"}  # model: the task it is trained for
 
 
 def run_record(model: str) -> Path:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fishline.facts import counts
-from fishline.files import replacing
+from fishline.files import write_figure
 
 COLOURS = {"train": "#31688e", "validation": "#35b779", "test": "#f0a202"}
 NAMES = {"train": "training", "validation": "validation", "test": "test"}
@@ -57,7 +57,7 @@ def write_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Picture]]]) -> No
         for column, picture in enumerate(pictures):
             _place(axes, picture, (column + 0.5) * (_WIDE + 0.06), middle)
     axes.set(xlim=(0, width), ylim=(height, 0))  # `imshow` moves them
-    _write(path, figure)
+    write_figure(path, figure, _DPI)
 
 
 def _place(axes: Axes, picture: Picture, x: float, y: float) -> None:
@@ -89,7 +89,7 @@ def write_counts(path: Path, images: pd.DataFrame, species: Sequence[str]) -> No
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    _write(path, figure)
+    write_figure(path, figure, _DPI)
 
 
 def write_processing(path: Path, images: pd.DataFrame) -> None:
@@ -104,7 +104,7 @@ def write_processing(path: Path, images: pd.DataFrame) -> None:
     _angles(angles, images.dropna(subset=["angle"]))
     for axes in (sizes, black, angles):
         axes.spines[["top", "right"]].set_visible(False)
-    _write(path, figure)
+    write_figure(path, figure, _DPI)
 
 
 def _sizes(axes: Axes, images: pd.DataFrame) -> None:
@@ -153,8 +153,3 @@ def _short(line: str) -> str:
 def plain(text: str) -> str:
     """`text` for a figure: Matplotlib would read dollar signs as mathematics."""
     return text.replace("$", r"\$")
-
-
-def _write(path: Path, figure: Figure) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})

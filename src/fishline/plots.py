@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from fishline.files import replacing, write_csv
+from fishline.files import write_csv, write_figure
 from fishline.metrics import Report
 
 
@@ -74,6 +74,5 @@ def _csv(stem: Path, table: pd.DataFrame) -> Path:
 
 def _png(stem: Path, figure: Figure) -> Path:
     path = stem.with_suffix(".png")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+    write_figure(path, figure, 110)
     return path

@@ -53,8 +53,8 @@ def preprocess(data: Data, species: Sequence[str], size: int, out: Path) -> dict
     """Pack the images of `species` below `data.dir` into the folder `out`, replacing it.
 
     Returns:
-        How many images are packed, how many of them had to be decoded, how many photographs they
-        show, and how many files were rejected.
+        How many images of how many species there are, how many photographs they show, and how
+        many files were rejected.
 
     Raises:
         UserError: the data folder is missing or empty, a species has no folder or no usable
@@ -68,7 +68,9 @@ def preprocess(data: Data, species: Sequence[str], size: int, out: Path) -> dict
     try:
         broken = _pack(files, size, out, temporary)
         packed = Cache(temporary)
-        good = files["sha256"].isin(packed.digests())
+        row = {digest: row for row, digest in enumerate(packed.digests())}
+        files["index"] = files["sha256"].map(row)
+        good = files["index"].notna()
         _require_each(species, files[good], root)
         manifest, conflicting = _settle_conflicts(_look_up(files[good], packed), data.conflicts)
         _require_each(species, manifest, root)
@@ -171,8 +173,7 @@ def _look_up(files: pd.DataFrame, packed: Cache) -> pd.DataFrame:
 
     `alike` is the number of another photograph that looks like it, or -1.
     """
-    row = {digest: row for row, digest in enumerate(packed.digests())}
-    rows = files["sha256"].map(row).to_numpy(np.int64)
+    rows = files["index"].to_numpy(np.int64)
     width, height = packed.column("width"), packed.column("height")
     found = find_copies(lambda some: packed.take(some, "look"), width / height)
     alike = np.where(found.alike < 0, -1, found.group[found.alike])

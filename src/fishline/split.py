@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from fishline.errors import UserError
-from fishline.files import read_csv, write_csv, write_json
+from fishline.files import read_csv, require, write_csv, write_json
+from fishline.leaks import leaked, look_alikes
 from fishline.params import Split, load_params
-from fishline.paths import CACHE, METRICS, PLOTS, SPLIT
+from fishline.paths import CACHE, METRICS, PLOTS, SPLIT, TASKS
 from fishline.provenance import data_hash
 
 PARTS = ("train", "validation", "test")
@@ -82,24 +83,6 @@ def _require_three(stratum: str, sizes: pd.Series[int], strategy: str) -> None:
         )
 
 
-def leaked(table: pd.DataFrame) -> int:
-    """How many test images show a photograph that also stands in training."""
-    train = table.loc[table["part"] == "train", "original"]
-    return int(table.loc[table["part"] == "test", "original"].isin(train).sum())
-
-
-def look_alikes(table: pd.DataFrame) -> int:
-    """How many test images show a photograph that looks like another one in training.
-
-    A milder leak than a copy: the same fish on the same tray, say, photographed twice.
-    """
-    test = table["part"] == "test"
-    train = table[table["part"] == "train"]
-    of_train = set(train["original"])
-    alike = table["alike"].isin(of_train) | table["original"].isin(train["alike"])
-    return int((test & alike & ~table["original"].isin(of_train)).sum())
-
-
 def audit(table: pd.DataFrame, settings: Split) -> dict[str, Any]:
     """What stands in which part, and what leaks: in this split, and in a random one."""
     counts = table["part"].value_counts()
@@ -124,11 +107,11 @@ def audit(table: pd.DataFrame, settings: Split) -> dict[str, Any]:
 
 def main() -> None:
     params = load_params()
-    manifest = read_csv(CACHE / "manifest.csv")
+    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
     images = manifest[["file", "species", "original", "alike"]]
     tables = {
         task: split(images[images["species"].isin(getattr(params, task).species)], params.split)
-        for task in ("base", "finetune")
+        for task in TASKS.values()
     }
     audits = {
         task: {

@@ -31,7 +31,6 @@ def main() -> None:
     network = build(description)
     job = experiment.Job(
         stage="train-base",
-        task="base",
         model=BASE,
         settings=training(params, params),
         network=network,

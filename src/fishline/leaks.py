@@ -1,0 +1,26 @@
+"""What a split lets through from training into the test set.
+
+Tables here have the columns original, alike and part, a row per image, as data/split has them.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+
+def leaked(table: pd.DataFrame) -> int:
+    """How many test images show a photograph that also stands in training."""
+    train = table.loc[table["part"] == "train", "original"]
+    return int(table.loc[table["part"] == "test", "original"].isin(train).sum())
+
+
+def look_alikes(table: pd.DataFrame) -> int:
+    """How many test images show a photograph that looks like another one in training.
+
+    A milder leak than a copy: the same fish on the same tray, say, photographed twice.
+    """
+    test = table["part"] == "test"
+    train = table[table["part"] == "train"]
+    of_train = set(train["original"])
+    alike = table["alike"].isin(of_train) | table["original"].isin(train["alike"])
+    return int((test & alike & ~table["original"].isin(of_train)).sum())
