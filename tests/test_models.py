@@ -7,22 +7,24 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny import Dropping
 from torch import nn
 
 from fishline.errors import UserError
 from fishline.models import (
     Classifier,
     Description,
-    Network,
     Normalize,
-    Notebook,
     build,
+    divide,
     freeze,
     load,
     replace_head,
     save,
     scale,
 )
+from fishline.networks import Network
+from fishline.params import Part
 
 
 @pytest.fixture
@@ -43,27 +45,9 @@ def photographs(count: int = 3, size: int = 48) -> torch.Tensor:
     return torch.randint(256, (count, size, size, 3), generator=rng, dtype=torch.uint8)
 
 
-def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
-    return [layer for layer in network.modules() if isinstance(layer, kind)]
-
-
-def test_the_layers_are_the_notebooks() -> None:
-    network = Notebook(classes=9, image_size=128)
-    shapes = [tuple(layer.weight.shape) for layer in layers(network, nn.Conv2d)]
-    assert shapes == [(30, 3, 5, 5), (40, 30, 5, 5), (50, 40, 5, 5), (60, 50, 5, 5)]
-    sizes = [(layer.in_features, layer.out_features) for layer in layers(network, nn.Linear)]
-    assert sizes == [(2160, 800), (800, 200), (200, 80), (80, 9)]
-    assert [layer.num_features for layer in layers(network, nn.BatchNorm2d)] == [30, 40, 50, 60]
-
-
-@pytest.mark.parametrize(("size", "classes"), [(48, 2), (65, 3), (128, 9)])
-def test_images_of_any_size_become_logits(size: int, classes: int) -> None:
-    network = Notebook(classes, size).eval()
-    logits = network(torch.rand(2, 3, size, size))
-    assert (logits.shape, logits.dtype) == ((2, classes), torch.float32)
-
-
-def test_fresh_weights_come_from_the_seed(description: Description) -> None:
+@pytest.mark.parametrize("network", ["fishline", "notebook"])
+def test_fresh_weights_come_from_the_seed(description: Description, network: str) -> None:
+    description = replace(description, network=network)
     weights = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -177,6 +161,22 @@ def test_a_head_is_fresh_for_as_many_species_too(network: Network) -> None:
     assert not torch.equal(network.classifier[-1].weight, before)
 
 
+@pytest.mark.parametrize("classes", [4, 3])
+def test_a_head_keeps_the_species_that_it_knows(network: Network, classes: int) -> None:
+    with torch.no_grad():
+        before = network(scale(photographs()))
+        old = network.classifier[-1]
+        replace_head(network, classes, keep=True)
+        after = network(scale(photographs()))
+    assert after.shape == (3, classes)
+    torch.testing.assert_close(after[:, :3], before)
+    head = network.classifier[-1]
+    assert torch.equal(head.weight[:3], old.weight) and torch.equal(head.bias[:3], old.bias)
+    assert all(p.requires_grad and p.is_leaf for p in head.parameters())
+    if classes > 3:
+        assert head.weight[3:].abs().min() > 0  # fresh, not nothing
+
+
 @pytest.mark.parametrize(
     ("train", "learning"),
     [
@@ -194,6 +194,58 @@ def test_what_learns(network: Network, train: str, learning: list[str] | None) -
     assert learns == (expected if learning else every)
     in_part = {id(parameter) for parameter in part.parameters()}
     assert in_part == {id(p) for p in network.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize(
+    ("network", "train", "start"),
+    [
+        ("notebook", "head", -1),
+        ("notebook", "classifier", 1),  # flattening is the same every time
+        ("notebook", "all", None),
+        ("fishline", "head", -1),
+        ("fishline", "classifier", 0),
+        ("fishline", "all", None),
+        ("dropping", "head", -1),  # the dropout before it is frozen too: it drops nothing
+        ("dropping", "classifier", 1),
+        ("dropping", "all", None),
+    ],
+)
+def test_frozen_layers_are_divided_from_the_rest(
+    description: Description, network: str, train: Part, start: int | None
+) -> None:
+    """`start`: the layer of the classifier that the rest begins with."""
+    torch.manual_seed(0)
+    whole = Dropping() if network == "dropping" else build(replace(description, network=network))
+    whole.eval()
+    trainable = freeze(whole, train)
+    frozen, rest = divide(whole, trainable)
+    if start is None:
+        assert frozen is None
+        assert rest is whole
+        return
+    assert frozen is not None
+    assert list(rest) == list(whole.classifier)[start:]
+    assert not any(p.requires_grad for p in frozen.parameters())
+    images = scale(photographs())
+    assert torch.equal(rest(frozen(images)), whole(images))
+
+
+@pytest.mark.parametrize("where", ["before", "first", "nothing frozen"])
+def test_layers_that_learn_or_drop_are_not_frozen(where: str) -> None:
+    """A dropout at the front of what learns belongs to it; one that is frozen does not."""
+    network = Dropping()
+    linear, head = nn.Linear(36, 36), nn.Linear(36, 3)
+    network.classifier = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), linear, head)
+    trainable = freeze(network, "classifier" if where == "first" else "head")
+    if where == "nothing frozen":  # nothing with parameters comes before what learns
+        network.features = nn.Sequential(nn.AvgPool2d(16))
+        network.classifier = nn.Sequential(nn.Flatten(), nn.Linear(27, 3))
+        assert divide(network, freeze(network, "head")) == (None, network)
+        return
+    first, rest = divide(network, trainable)
+    assert first is not None
+    expected = {"before": [head], "first": [network.classifier[1], linear, head]}
+    assert list(rest) == expected[where]
 
 
 def test_scale_puts_colours_first() -> None:

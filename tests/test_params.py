@@ -1,12 +1,14 @@
 """params.yaml: what is accepted, and what a wrong file is told."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fishline.errors import UserError
-from fishline.params import as_dict, flatten, load_params, training
+from fishline.params import Method, load_params, training
+from fishline.schema import as_dict, flatten
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,8 +26,22 @@ VALID: dict[str, str | None] = {  # dotted keys; the values are YAML
     "split.validation": "0.1",
     "split.test": "0.2",
     "model.name": "notebook",
+    "model.weights": "none",
     "loss": "cross_entropy",
+    "label_smoothing": "0.1",
     "optimizer": "adam",
+    "schedule": "cosine",
+    "warmup": "0.2",
+    "clip": "1",
+    "ema": "0.9",
+    "keep": "best",
+    "patience": "3",
+    "device": "cpu",
+    "precision": "float32",
+    "compile": "false",
+    "launch": "python",
+    "checkpoint_minutes": "5",
+    "system_metrics": "false",
     "lr": "0.001",
     "weight_decay": "0.0001",
     "batch_size": "32",
@@ -34,7 +50,9 @@ VALID: dict[str, str | None] = {  # dotted keys; the values are YAML
     "balance": "none",
     "base.species": "[Trout, Shrimp]",
     "finetune.species": "[Red Mullet, Sea Bass]",
+    "finetune.mode": "extend",
     "finetune.train": "head",
+    "finetune.views": "2",
     "finetune.lr": "0.002",
     "finetune.weight_decay": "0",
     "finetune.batch_size": "16",
@@ -85,6 +103,9 @@ def test_values_arrive_in_their_places(tmp_path: Path) -> None:
     assert (params.lr, params.finetune.lr) == (0.001, 0.002)
     assert (params.split.strategy, params.split.train) == ("grouped", 0.7)
     assert (params.augment, params.finetune.augment) == (False, True)
+    assert (params.model.name, params.model.weights) == ("notebook", "none")
+    assert (params.schedule, params.warmup, params.clip, params.ema) == ("cosine", 0.2, 1.0, 0.9)
+    assert (params.finetune.mode, params.finetune.views) == ("extend", 2)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +176,14 @@ def test_no_key_may_be_null(tmp_path: Path, key: str) -> None:
         ("augment", "1", "must be true or false"),
         ("augment", "yes", "must be true or false"),
         ("data.dir", "3", "must be a text"),
+        ("model.weights", "true", "must be a text"),
+        ("compile", "0", "must be true or false"),
+        ("launch", "2", "must be a text"),
+        ("system_metrics", "off", "must be true or false"),
+        ("patience", "2.5", "must be a whole number"),
+        ("finetune.views", "many", "must be a whole number"),
+        ("ema", "true", "must be a number"),
+        ("checkpoint_minutes", "often", "must be a number"),
         ("split", "grouped", "must be a section of keys"),
         ("base.species", "Trout", "must be a list of names"),
         ("base.species", "[1, 2]", "must be a list of names"),
@@ -167,8 +196,13 @@ def test_no_key_may_be_null(tmp_path: Path, key: str) -> None:
         ("finetune.train", "body", "must be one of head, classifier, all"),
         ("split.strategy", "honest", "must be one of grouped, stratified, random"),
         ("data.conflicts", "ignore", "must be one of fail, drop"),
-        ("model.name", "resnet", "must be one of notebook"),
-        ("model.name", "[notebook]", "must be one of notebook"),
+        ("model.name", "resnet", "must be one of fishline, notebook, resnet18"),
+        ("model.name", "[notebook]", "must be one of fishline, notebook"),
+        ("schedule", "linear", "must be one of one_cycle, cosine, constant"),
+        ("device", "gpu", "must be one of auto, cpu, cuda, mps"),
+        ("device", "cuda:1", "must be one of auto, cpu, cuda, mps"),
+        ("precision", "fp16", "must be one of auto, float32, bfloat16, float16"),
+        ("finetune.mode", "add", "must be one of replace, extend"),
         # ranges
         ("seed", "-1", "must lie between 0 and 4294967295"),
         ("seed", "4294967296", "must lie between 0 and 4294967295"),
@@ -179,6 +213,17 @@ def test_no_key_may_be_null(tmp_path: Path, key: str) -> None:
         ("sample.originals", "2", "must be at least 3"),
         ("sample.copies", "0", "must be above 0"),
         ("data.dir", '""', "must name a folder"),
+        ("model.weights", '""', "must be none, default or the path of a file"),
+        ("label_smoothing", "-0.1", "must be 0 or more and below 1"),
+        ("label_smoothing", "1", "must be 0 or more and below 1"),
+        ("warmup", "-0.1", "must be 0 or more and below 1"),
+        ("warmup", "1.0", "must be 0 or more and below 1"),
+        ("clip", "-1", "must be 0 (off) or more"),
+        ("ema", "-0.5", "must be 0 (off) or more and below 1"),
+        ("ema", "1", "must be 0 (off) or more and below 1"),
+        ("patience", "-1", "must be 0 (off) or more"),
+        ("checkpoint_minutes", "0", "must be above 0"),
+        ("finetune.views", "0", "must be above 0"),
         ("split.train", "0", "must lie between 0 and 1"),
         ("split.validation", "1.0", "must lie between 0 and 1"),
         ("split.test", "-0.2", "must lie between 0 and 1"),
@@ -207,7 +252,18 @@ def test_a_wrong_value_is_refused_by_its_key(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("image_size", "48"), ("image_size", "1024"), ("batch_size", "2"), ("weight_decay", "0")],
+    [
+        ("image_size", "48"),
+        ("image_size", "1024"),
+        ("batch_size", "2"),
+        ("weight_decay", "0"),
+        ("label_smoothing", "0"),
+        ("warmup", "0"),
+        ("clip", "0"),
+        ("ema", "0"),
+        ("patience", "0"),
+        ("finetune.views", "1"),
+    ],
 )
 def test_the_ends_of_a_range_belong_to_it(tmp_path: Path, key: str, value: str) -> None:
     assert flatten(as_dict(load_params(write(tmp_path, {key: value}))))[key] == int(value)
@@ -229,6 +285,45 @@ def test_a_species_belongs_to_one_model(tmp_path: Path) -> None:
     text = message(write(tmp_path, {"finetune.species": "[Sea Bass, Trout]"}))
     assert "Trout stands in base.species and in finetune.species" in text
     assert "Sea Bass" not in text
+
+
+ONE_CYCLE = {"schedule": "one_cycle"}
+FLOAT16 = {"precision": "float16"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"loss": "multi_margin"}, "label_smoothing is for loss: cross_entropy alone; set it to 0"),
+        ({"loss": "multi_margin", "label_smoothing": "0"}, None),
+        (ONE_CYCLE | {"warmup": "0"}, "schedule: one_cycle needs warmup above 0"),
+        (ONE_CYCLE | {"warmup": "0.001"}, None),
+        ({"schedule": "constant", "warmup": "0"}, None),
+        (
+            {"model.weights": "default"},
+            "default is for torchvision's networks; model.name notebook",
+        ),
+        (
+            {"model.weights": "default", "model.name": "fishline"},
+            "default is for torchvision's networks; model.name fishline has none",
+        ),
+        ({"model.weights": "default", "model.name": "resnet18"}, None),
+        ({"model.weights": "weights.pth", "model.name": "fishline"}, None),
+        (FLOAT16, "precision: float16 needs a GPU; on device: cpu use bfloat16 or float32"),
+        (FLOAT16 | {"device": "cuda"}, None),
+        (FLOAT16 | {"device": "auto"}, None),
+        ({"precision": "bfloat16"}, None),
+    ],
+    ids=str,
+)
+def test_values_that_contradict_each_other(
+    tmp_path: Path, changes: dict[str, str | None], says: str | None
+) -> None:
+    path = write(tmp_path, changes)
+    if says:
+        assert says in message(path)
+    else:
+        load_params(path)
 
 
 @pytest.mark.parametrize(
@@ -258,9 +353,9 @@ def test_each_stage_trains_with_its_own_settings(tmp_path: Path) -> None:
     assert (base.lr, base.batch_size, base.epochs, base.augment) == (0.001, 32, 15, False)
     assert (tuned.lr, tuned.batch_size, tuned.epochs, tuned.augment) == (0.002, 16, 3, True)
     assert (base.balance, tuned.balance) == ("none", "oversample")
-    shared = (params.seed, params.loss, params.optimizer)
-    assert (base.seed, base.loss, base.optimizer) == shared
-    assert (tuned.seed, tuned.loss, tuned.optimizer) == shared
+    for field in fields(Method):
+        shared = getattr(params, field.name)
+        assert getattr(base, field.name) == getattr(tuned, field.name) == shared
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,52 +17,8 @@ from torch import nn
 
 from fishline.errors import UserError
 from fishline.files import read_json, replacing, write_json
-
-
-class Network(nn.Module):
-    """What every network here has: float (b, 3, size, size) in, logits (b, classes) out.
-
-    features:   images to feature maps (convolutions and their norms)
-    classifier: feature maps to logits; its last layer is the head, a Linear
-    """
-
-    features: nn.Sequential
-    classifier: nn.Sequential
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.classifier(self.features(images))
-        return logits
-
-
-class Notebook(Network):
-    """The course notebook's network: four 5×5 convolutions, four fully connected layers.
-
-    At 128 pixels the feature maps are 60 × 6 × 6 = 2160 numbers.
-    """
-
-    def __init__(self, classes: int, image_size: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        edge = image_size
-        for before, after in ((3, 30), (30, 40), (40, 50), (50, 60)):
-            # Pooling before ReLU gives the same numbers and spares three quarters of the ReLUs.
-            layers += [nn.Conv2d(before, after, 5, padding=1), nn.BatchNorm2d(after)]
-            layers += [nn.MaxPool2d(2), nn.ReLU(inplace=True)]
-            edge = (edge - 2) // 2
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(60 * edge * edge, 800),
-            nn.ReLU(),
-            nn.Linear(800, 200),
-            nn.ReLU(),
-            nn.Linear(200, 80),
-            nn.ReLU(),
-            nn.Linear(80, classes),
-        )
-
-
-NETWORKS: dict[str, type[Notebook]] = {"notebook": Notebook}
+from fishline.networks import NETWORKS, Network
+from fishline.params import Part
 
 
 @dataclass(frozen=True)
@@ -92,14 +48,23 @@ def build(description: Description) -> Network:
     )
 
 
-def replace_head(network: Network, classes: int) -> None:
-    """Put a fresh last layer for `classes` species in place of the present one."""
-    head = network.classifier[-1]
-    assert isinstance(head, nn.Linear)
-    network.classifier[-1] = nn.Linear(head.in_features, classes)
+def replace_head(network: Network, classes: int, keep: bool = False) -> None:
+    """Put a fresh last layer for `classes` species in place of the present one.
+
+    Args:
+        keep: take the present layer's weights over for the first species, in their order.
+    """
+    old = network.classifier[-1]
+    assert isinstance(old, nn.Linear)
+    new = nn.Linear(old.in_features, classes)
+    if keep:
+        with torch.no_grad():
+            new.weight[: old.out_features] = old.weight
+            new.bias[: old.out_features] = old.bias
+    network.classifier[-1] = new
 
 
-def freeze(network: Network, train: Literal["head", "classifier", "all"]) -> nn.Module:
+def freeze(network: Network, train: Part) -> nn.Module:
     """Freeze all of `network` but the part that `train` names, which is returned.
 
     Parameters alone: a frozen batch norm in training mode would still move its running
@@ -108,6 +73,25 @@ def freeze(network: Network, train: Literal["head", "classifier", "all"]) -> nn.
     parts = {"head": network.classifier[-1], "classifier": network.classifier, "all": network}
     network.requires_grad_(False)
     return parts[train].requires_grad_(True)
+
+
+def divide(network: Network, trainable: nn.Module) -> tuple[nn.Sequential | None, nn.Module]:
+    """`network` as its frozen layers, if there are any, and the rest, where `trainable` lies.
+
+    Both share their layers with `network`. A layer is frozen if nothing in it learns; a dropout
+    that belongs to `trainable` is not.
+    """
+    layers = [*network.features, *network.classifier]
+    learning = set(trainable.modules())
+
+    def changes(layer: nn.Module) -> bool:
+        drops = (m for m in layer.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
+        return any(p.requires_grad for p in layer.parameters()) or any(m in learning for m in drops)
+
+    first = next(number for number, layer in enumerate(layers) if changes(layer))
+    if not any(True for layer in layers[:first] for _ in layer.parameters()):
+        return None, network
+    return nn.Sequential(*layers[:first]), nn.Sequential(*layers[first:])
 
 
 def scale(pixels: torch.Tensor) -> torch.Tensor:
@@ -147,10 +131,17 @@ class Classifier(nn.Module):
 
 
 def save(folder: Path, network: Network, description: Description) -> None:
-    """Write `model.safetensors` and `model.json`; the same weights give the same bytes."""
+    """Write `model.safetensors` and `model.json`; the same weights give the same bytes.
+
+    Raises:
+        OSError: there is no room.
+    """
     weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary)
+        try:
+            save_file(weights, temporary)
+        except SafetensorError as error:
+            raise OSError(f"{folder} cannot be written: {error}") from None
     write_json(folder / "model.json", asdict(description))
 
 

@@ -7,15 +7,13 @@ writes `1e-05`, which YAML 1.1 readers take for a string.
 
 from __future__ import annotations
 
-import difflib
-import math
-import typing
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from fishline.errors import UserError
+from fishline.schema import as_dict, build, flatten, read_yaml
 
 PATH = Path("params.yaml")
 
@@ -23,6 +21,15 @@ Strategy = Literal["grouped", "stratified", "random"]
 Balance = Literal["none", "oversample", "undersample", "class_weights"]
 Loss = Literal["cross_entropy", "multi_margin"]
 Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["one_cycle", "cosine", "constant"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Keep = Literal["last", "best"]
+Part = Literal["head", "classifier", "all"]
+Mode = Literal["replace", "extend"]
+NetworkName = Literal[
+    "fishline", "notebook", "resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Model:
-    name: Literal["notebook"]
+    name: NetworkName
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -70,21 +78,42 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Finetune(Recipe):
-    species: tuple[str, ...]
-    train: Literal["head", "classifier", "all"]
+class Method:
+    """What base training and fine-tuning share."""
+
+    seed: int
+    loss: Loss
+    label_smoothing: float
+    optimizer: Optimizer
+    schedule: Schedule
+    warmup: float
+    clip: float
+    ema: float
+    keep: Keep
+    patience: int
+    device: Device
+    precision: Precision
+    compile: bool
+    checkpoint_minutes: float
 
 
 @dataclass(frozen=True)
-class Params(Recipe):
-    seed: int
+class Finetune(Recipe):
+    species: tuple[str, ...]
+    mode: Mode
+    train: Part
+    views: int
+
+
+@dataclass(frozen=True)
+class Params(Recipe, Method):
     image_size: int
     sample: Sample
     data: Data
     split: Split
     model: Model
-    loss: Loss
-    optimizer: Optimizer
+    launch: str
+    system_metrics: bool
     base: Base
     finetune: Finetune
 
@@ -95,18 +124,15 @@ class Params(Recipe):
 
 
 @dataclass(frozen=True)
-class Training(Recipe):
+class Training(Recipe, Method):
     """What the training loop needs to know, of either training stage."""
-
-    seed: int
-    loss: Loss
-    optimizer: Optimizer
 
 
 def training(params: Params, recipe: Recipe) -> Training:
     """`recipe`, and what both training stages share."""
     own = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
-    return Training(**own, seed=params.seed, loss=params.loss, optimizer=params.optimizer)
+    shared = {field.name: getattr(params, field.name) for field in fields(Method)}
+    return Training(**own, **shared)
 
 
 def load_params(path: Path = PATH) -> Params:
@@ -116,86 +142,11 @@ def load_params(path: Path = PATH) -> Params:
         UserError: the file is missing or no YAML, or a key is unknown, missing, of the wrong
             type, out of range, or contradicts another. The message names the key.
     """
-    params: Params = _build(Params, read_yaml(path), str(path))
+    params: Params = build(Params, read_yaml(path), str(path))
     _check_ranges(params, path)
     _check_species(params, path)
+    _check_method(params, path)
     return params
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML 1.2 file as plain dicts, lists and scalars."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} not found: run this in the project's root folder") from None
-    except (YAMLError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys: {"split": {"seed": 1}} -> {"split.seed": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        nested = isinstance(value, dict)
-        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
-
-
-def _build(cls: Any, value: object, where: str, key: str = "") -> Any:
-    """`value` as an instance of the dataclass `cls`; `key` is its dotted name."""
-    if not isinstance(value, dict):
-        raise UserError(f"{where}: {key or 'the file'} must be a section of keys, not {value!r}")
-    types = typing.get_type_hints(cls)
-    prefix = f"{key}." if key else ""
-    for name in value:
-        if name not in types:
-            near = _nearest(str(name), list(types), [t for t in types if t not in value], prefix)
-            raise UserError(f"{where}: unknown key '{prefix}{name}'. {near}")
-    for name in types:
-        if name not in value:
-            raise UserError(f"{where}: key '{prefix}{name}' is missing")
-    return cls(**{name: _convert(types[name], value[name], where, prefix + name) for name in types})
-
-
-def _nearest(name: str, keys: list[str], missing: list[str], prefix: str) -> str:
-    """What may have been meant: a key of this section, the only missing one, one elsewhere."""
-    leaves = {full.rpartition(".")[2]: full for full in reversed(list(_keys(Params)))}
-    near = [prefix + key for key in difflib.get_close_matches(name, keys, n=1)]
-    near = near or [prefix + key for key in missing if len(missing) == 1]
-    near = near or [leaves[leaf] for leaf in difflib.get_close_matches(name, leaves, n=1)]
-    return f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(keys)}."
-
-
-def _keys(cls: Any, prefix: str = "") -> typing.Iterator[str]:
-    for name, kind in typing.get_type_hints(cls).items():
-        if is_dataclass(kind):
-            yield from _keys(kind, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
-    """`value` as `kind`; an integer will do for a float, nothing else is converted."""
-    if is_dataclass(kind):
-        return _build(kind, value, where, key)
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
-        if value not in choices:
-            raise UserError(f"{where}: {key} must be one of {', '.join(choices)}, not {value!r}")
-        return value
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
-            raise UserError(f"{where}: {key} must be a list of names, not {value!r}")
-        return tuple(value)
-    if kind is float and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
-        raise UserError(f"{where}: {key} must be {names[kind]}, not {value!r}")
-    return value
 
 
 _POSITIVE: tuple[str, Callable[[Any], bool]] = ("must be above 0", lambda v: v > 0)
@@ -213,6 +164,15 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "sample.originals": ("must be at least 3: one for each part", lambda v: v >= 3),
     "sample.copies": _POSITIVE,
     "data.dir": ("must name a folder", bool),
+    "label_smoothing": ("must be 0 or more and below 1", lambda v: 0 <= v < 1),
+    "warmup": ("must be 0 or more and below 1: a share of the steps", lambda v: 0 <= v < 1),
+    "clip": ("must be 0 (off) or more", lambda v: v >= 0),
+    "ema": ("must be 0 (off) or more and below 1", lambda v: 0 <= v < 1),
+    "patience": ("must be 0 (off) or more", lambda v: v >= 0),
+    "launch": ("must be a command, such as python", lambda v: bool(v.strip())),
+    "checkpoint_minutes": _POSITIVE,
+    "model.weights": ("must be none, default or the path of a file", bool),
+    "finetune.views": _POSITIVE,
     "split.seed": _SEED,
     "split.train": _FRACTION,
     "split.validation": _FRACTION,
@@ -259,10 +219,26 @@ def _check_species(params: Params, path: Path) -> None:
         )
 
 
-def as_dict(params: Any) -> dict[str, Any]:
-    """A parameter dataclass as nested dicts, species as lists: the shape of params.yaml."""
-    out: dict[str, Any] = {}
-    for field in fields(params):
-        value = getattr(params, field.name)
-        out[field.name] = as_dict(value) if is_dataclass(value) else value
-    return out
+def _check_method(params: Params, path: Path) -> None:
+    """Values that contradict each other, each a sentence that names the keys."""
+    weights, name = params.model.weights, params.model.name
+    contradictions = {
+        "label_smoothing is for loss: cross_entropy alone; set it to 0": (
+            params.loss != "cross_entropy" and params.label_smoothing > 0
+        ),
+        "patience stops when no epoch is better any more, which needs keep: best": (
+            params.patience > 0 and params.keep == "last"
+        ),
+        "schedule: one_cycle needs warmup above 0": (
+            params.schedule == "one_cycle" and params.warmup == 0
+        ),
+        f"model.weights: default is for torchvision's networks; model.name {name} has none": (
+            weights == "default" and name in ("fishline", "notebook")
+        ),
+        "precision: float16 needs a GPU; on device: cpu use bfloat16 or float32": (
+            params.precision == "float16" and params.device == "cpu"
+        ),
+    }
+    for message, holds in contradictions.items():
+        if holds:
+            raise UserError(f"{path}: {message}")
