@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from fishline.dataset import Images
-from fishline.models import Description
-from fishline.params import Training
+from fishline.devices import seed_everything
+from fishline.models import Description, Normalize, build, freeze
+from fishline.networks import Network
+from fishline.params import Part, Training
+from fishline.trainer import Trainer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +37,18 @@ def settings() -> Training:
     return Training(
         seed=1,
         loss="cross_entropy",
+        label_smoothing=0.0,
         optimizer="adam",
+        schedule="constant",
+        warmup=0.0,
+        clip=0.0,
+        ema=0.0,
+        keep="best",
+        patience=0,
+        device="cpu",
+        precision="float32",
+        compile=False,
+        checkpoint_minutes=5.0,
         lr=0.001,
         weight_decay=0.0001,
         batch_size=8,
@@ -84,6 +99,28 @@ def make_images() -> Callable[..., Images]:
 def images(make_images: Callable[..., Images]) -> Images:
     """Eight easily told pictures of each of three species."""
     return make_images(8, 8, 8)
+
+
+@pytest.fixture
+def make_trainer(
+    description: Description, images: Images, settings: Training
+) -> Callable[..., Trainer]:
+    """A function (what learns, images, network, views, settings to change) -> a fresh trainer."""
+
+    def make(
+        part: Part = "all",
+        train: Images = images,
+        network: Callable[[], Network] = lambda: build(description),
+        views: int = 1,
+        **changes: Any,
+    ) -> Trainer:
+        chosen = replace(settings, **changes)
+        rng = seed_everything(chosen.seed)
+        made = network()
+        trainable = freeze(made, part)
+        return Trainer(made, trainable, Normalize(description), chosen, rng, train, views)
+
+    return make
 
 
 @pytest.fixture

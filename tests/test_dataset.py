@@ -1,7 +1,6 @@
 """From the cache to batches, and what is done to images on their way into training."""
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +12,14 @@ import pandas as pd
 import pytest
 import torch
 
-from fishline.dataset import Images, augment, epoch_order, load_images, mean_and_std
+from fishline.dataset import (
+    Images,
+    class_weights,
+    epoch_length,
+    epoch_order,
+    load_images,
+    mean_and_std,
+)
 from fishline.errors import UserError
 from fishline.images import LOOK, Decoded
 from fishline.packing import pack
@@ -87,6 +93,24 @@ def test_parts_are_those_of_the_split(cache: Path, split: Path) -> None:
 
 def test_labels_follow_the_order_of_the_species(cache: Path, split: Path) -> None:
     assert load_images(cache, split, SPECIES[::-1])["train"].labels.tolist() == [0, 1, 0, 1]
+
+
+def test_two_tasks_together_are_one(cache: Path, split: Path, tmp_path: Path) -> None:
+    """A table for each task, as fine-tuning reads them that extends the base model."""
+    table = pd.read_csv(split, dtype=str)
+    paths = [tmp_path / f"{name}.csv" for name in SPECIES]
+    for path, name in zip(paths, SPECIES, strict=True):
+        table[table["species"] == name].to_csv(path, index=False)
+    parts = load_images(cache, paths, SPECIES)
+    assert {name: images.rows.tolist() for name, images in parts.items()} == {
+        "train": [ROW[i] for i in (6, 4, 7, 5)],
+        "validation": [ROW[i] for i in (2, 3)],
+        "test": [ROW[i] for i in (0, 1)],
+    }
+    assert parts["train"].labels.tolist() == [0, 0, 1, 1]
+    assert parts["train"].table.index.tolist() == [0, 1, 2, 3]
+    with pytest.raises(UserError, match=f"{paths[0].name} and .*{paths[1].name} does not fit"):
+        load_images(cache, paths, ["Trout"])
 
 
 def test_batches_follow_the_order_asked_for(cache: Path, split: Path) -> None:
@@ -237,62 +261,19 @@ def test_epochs_are_shuffled_and_repeatable(balance: Balance) -> None:
     assert shown != sorted(shown)
 
 
-def discs(count: int, size: int, middles: Sequence[tuple[float, float]]) -> torch.Tensor:
-    """Float (count, 3, size, size): in channel i a disc about middles[i] (x, y from the centre)."""
-    axis = torch.arange(size) - (size - 1) / 2
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    channels = [((x - cx) ** 2 + (y - cy) ** 2 <= 16).float() for cx, cy in middles]
-    return torch.stack(channels).expand(count, -1, -1, -1).clone()
+@pytest.mark.parametrize("balance", get_args(Balance))
+@pytest.mark.parametrize("labels", [LABELS, LABELS + 1, LABELS[:7]], ids=["all", "gap", "one"])
+def test_the_length_of_an_epoch_is_known_before(balance: Balance, labels: torch.Tensor) -> None:
+    assert epoch_length(labels, balance) == len(epoch_order(labels, balance, generator()))
 
 
-def centres(images: torch.Tensor) -> torch.Tensor:
-    """Centres of mass (b, channels, 2) as x, y from the middle."""
-    axis = torch.arange(images.shape[-1]) - (images.shape[-1] - 1) / 2
-    mass = images.sum((2, 3))
-    x = (images.sum(2) * axis).sum(2) / mass
-    y = (images.sum(3) * axis).sum(2) / mass
-    return torch.stack([x, y], 2)
-
-
-def test_augmenting_repeats_with_the_seed() -> None:
-    images = torch.rand(6, 3, 20, 20, generator=generator(5))
-    before = images.clone()
-    first, again = augment(images, generator(1)), augment(images, generator(1))
-    assert torch.equal(images, before)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, augment(images, generator(2)))
-
-
-def test_augmenting_keeps_shape_type_and_range() -> None:
-    images = torch.rand(6, 3, 20, 20, generator=generator(5)) * 0.5 + 0.5
-    out = augment(images, generator())
-    assert (out.shape, out.dtype) == (images.shape, torch.float32)
-    assert out.min() == 0  # the corners come from outside
-    assert 0.5 < out.max() <= 1
-
-
-def test_images_turn_about_their_middle() -> None:
-    images = discs(8, 41, [(0, 0)] * 3)
-    out = augment(images, generator())
-    torch.testing.assert_close(centres(out), torch.zeros(8, 3, 2), atol=0.05, rtol=0)
-    torch.testing.assert_close(out.sum((2, 3)), images.sum((2, 3)), atol=1.5, rtol=0)
-
-
-def test_images_turn_by_every_angle_and_keep_their_size() -> None:
-    middle = centres(augment(discs(64, 41, [(10, 0)] * 3), generator()))[:, 0]
-    torch.testing.assert_close(middle.norm(dim=1), torch.full((64,), 10.0), atol=0.2, rtol=0)
-    quarters = torch.atan2(middle[:, 1], middle[:, 0]).div(math.pi / 2).floor()
-    assert quarters.unique().tolist() == [-2, -1, 0, 1]
-
-
-def test_half_of_the_images_are_mirrored() -> None:
-    middles = centres(augment(discs(64, 41, [(10, 0), (0, 10), (0, 0)]), generator()))
-    (x0, y0), (x1, y1) = middles[:, 0].T, middles[:, 1].T
-    turn = (x0 * y1 - y0 * x1) / 100  # 1: as it was, -1: mirrored
-    torch.testing.assert_close(turn.abs(), torch.ones(64), atol=0.05, rtol=0)
-    assert 20 <= (turn < 0).sum() <= 44
-
-
-def test_one_image_can_be_augmented(make_images: Callable[..., Images]) -> None:
-    image = make_images(1).pixels.permute(0, 3, 1, 2) / 255
-    assert augment(image, generator()).shape == image.shape
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [((4, 4, 4), (1, 1, 1)), ((1, 2, 3), (2, 1, 2 / 3)), ((9, 1), (5 / 9, 5))],
+)
+def test_class_weights(
+    make_images: Callable[..., Images], counts: tuple[int, ...], expected: tuple[float, ...]
+) -> None:
+    weights = class_weights(make_images(*counts))
+    assert weights.dtype == torch.float32
+    assert weights.tolist() == pytest.approx(expected)

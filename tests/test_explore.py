@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from fishline import explore, facts
 from fishline.cache import Cache
-from fishline.dataset import Images, epoch_order
+from fishline.dataset import Images, class_weights, epoch_order
 from fishline.errors import UserError
 from fishline.files import read_csv, write_csv
 from fishline.images import LOOK
@@ -24,7 +24,6 @@ from fishline.markdown import code, share, text
 from fishline.params import Data
 from fishline.pictures import Picture, few, write_counts, write_sheet
 from fishline.preprocess import preprocess
-from fishline.training import class_weights
 
 ROOT = Path(__file__).parents[1]
 Draw = Callable[[int], Image.Image]
@@ -42,7 +41,7 @@ def copy_of(image: Image.Image, degrees: int, mirrored: bool) -> Image.Image:
 
 def write_params(root: Path) -> None:
     start, _, rest = (ROOT / "params.yaml").read_text().partition("base:\n")
-    recipe = rest[rest.index("  train:") :]
+    recipe = rest[rest.index("  mode:") :]
     species = f"base:\n  species: {list(SPECIES[:2])}\nfinetune:\n  species: {list(SPECIES[2:])}\n"
     (root / "params.yaml").write_text(start + species + recipe)
 

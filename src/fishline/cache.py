@@ -1,10 +1,12 @@
-"""The cache of photographs, read: packed files that NumPy memory-maps (packing.py writes them).
+"""The cache of photographs, read: packed files that packing.py writes.
 
 A photograph's row number counts through all files in their order.
 """
 
 from __future__ import annotations
 
+import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,26 @@ Rows = npt.NDArray[np.int64]
 class Cache:
     """The packed photographs of the cache in `folder`; no folder is an empty cache.
 
+    Its memory does not grow with the number of photographs that are read. Pages of a map would
+    count as this process's memory once touched, and an epoch touches all: so photographs are read,
+    which is as quick, and files are mapped one after another for what is wanted of all records.
+
     Raises:
         ValueError, OSError: a file is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = [path for path in packed_files(folder) if path.is_file()]
-        self._files: list[Records] = [np.load(path, mmap_mode="r") for path in paths]
-        self._starts = np.cumsum([0, *map(len, self._files)])
+        self._paths = [path for path in packed_files(folder) if path.is_file()]
+        maps = [np.load(path, mmap_mode="r") for path in self._paths]
+        self._offsets = [records.offset for records in maps]  # of the first record, in bytes
+        self._starts = np.cumsum([0, *map(len, maps)])
+        self._record: np.dtype[np.void] = maps[0].dtype if maps else np.dtype([])
+        if any(records.dtype != self._record for records in maps):
+            raise ValueError("its files hold different records")
+        # Kept open: a training goes on with the photographs that it began with, whatever replaces
+        # them meanwhile.
+        self._handles = [os.open(path, os.O_RDONLY) for path in self._paths]
+        weakref.finalize(self, _close, self._handles)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -33,24 +47,37 @@ class Cache:
     @property
     def size(self) -> int:
         """Edge of a photograph in pixels; 0 for an empty cache."""
-        return int(self._files[0].dtype["pixels"].shape[0]) if self._files else 0
+        return int(self._record["pixels"].shape[0]) if self._paths else 0
 
     def take(self, rows: Rows, field: str = "pixels") -> npt.NDArray[np.uint8]:
         """`pixels` or `look` of the records at `rows` (n,), copied into memory: uint8 (n, …)."""
-        found = np.searchsorted(self._starts, rows, side="right") - 1
-        out = np.empty((len(rows), *self._files[0].dtype[field].shape), np.uint8)
-        for number in np.unique(found):
-            here = found == number
-            out[here] = self._files[number][field][rows[here] - self._starts[number]]
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"a row is not among the {len(self)} photographs")
+        files = np.searchsorted(self._starts, rows, side="right") - 1
+        places = (rows - self._starts[files]) * self._record.itemsize  # bytes, of the record
+        assert self._record.fields is not None
+        kind, begin = self._record.fields[field][:2]
+        out = np.empty((len(rows), *kind.shape), np.uint8)
+        for photograph, file, place in zip(out, files.tolist(), places.tolist(), strict=True):
+            where = self._offsets[file] + place + begin
+            if os.preadv(self._handles[file], [photograph], where) < photograph.nbytes:
+                raise OSError(f"{self._paths[file]} ends too early")
         return out
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """`width`, `height` or `mode` of all records: (n,)."""
-        return np.concatenate([records[name] for records in self._files])
+        parts = [np.load(path, mmap_mode="r")[name].copy() for path in self._paths]
+        return np.concatenate(parts)
 
     def digests(self) -> list[str]:
         """The SHA-256 of each photograph's file, in hexadecimal."""
-        return [digest for records in self._files for digest in digests_of(records)]
+        maps = (np.load(path, mmap_mode="r") for path in self._paths)
+        return [digest for records in maps for digest in digests_of(records)]
+
+
+def _close(handles: list[int]) -> None:
+    for handle in handles:
+        os.close(handle)
 
 
 def packed_files(folder: Path) -> list[Path]:

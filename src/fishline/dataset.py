@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional as F
 
 from fishline.cache import Cache
 from fishline.errors import UserError
@@ -71,15 +70,20 @@ class Images:
             yield self.pixels[self.rows[positions]], self.labels[positions]
 
 
-def load_images(cache: Path, split: Path, species: Sequence[str]) -> dict[str, Images]:
-    """The images of one task, by part: train, validation, test.
+def load_images(
+    cache: Path, tables: Path | Sequence[Path], species: Sequence[str]
+) -> dict[str, Images]:
+    """The images of one task or of several together, by part: train, validation, test.
 
     Raises:
         UserError: cache or split is missing, they do not belong together, or a species has no
             image to train with.
     """
     manifest = read_csv(require(cache / "manifest.csv", "split"))[["file", "index", "sha256"]]
-    table = read_csv(require(split, "split")).merge(manifest, on="file", how="left")
+    paths = [tables] if isinstance(tables, Path) else tables
+    split = " and ".join(map(str, paths))
+    whole = pd.concat([read_csv(require(path, "split")) for path in paths], ignore_index=True)
+    table = whole.merge(manifest, on="file", how="left")
     stray = sorted(set(table["species"]) ^ set(species)) + list(
         table[table["index"].isna()]["file"]
     )
@@ -153,17 +157,18 @@ def epoch_order(labels: torch.Tensor, balance: Balance, rng: torch.Generator) ->
     return order[torch.randperm(len(order), generator=rng)]
 
 
-def augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Turn every image by any angle about its middle, mirror every other one, black outside.
+def epoch_length(labels: torch.Tensor, balance: Balance) -> int:
+    """How many positions `epoch_order` gives."""
+    counts = labels.bincount()
+    counts = counts[counts > 0]
+    drawn = {"oversample": int(counts.max()), "undersample": int(counts.min())}
+    return len(counts) * drawn[balance] if balance in drawn else len(labels)
 
-    Args:
-        images: float (b, 3, h, w) on a scale where 0 is black.
-    """
-    count = len(images)
-    angle = torch.rand(count, generator=rng) * 2 * math.pi
-    mirror = torch.randint(2, (count,), generator=rng) * 2.0 - 1  # -1 or 1
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(count)
-    rows = [torch.stack([cos * mirror, -sin, zero], 1), torch.stack([sin * mirror, cos, zero], 1)]
-    theta = torch.stack(rows, 1).to(images.device)  # (b, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+def class_weights(images: Images) -> torch.Tensor:
+    """float32 (classes,): inverse to a class's frequency, 1 if all are equally frequent."""
+    from sklearn.utils.class_weight import compute_class_weight
+
+    classes = np.arange(len(images.species))
+    weights = compute_class_weight("balanced", classes=classes, y=images.labels.numpy())
+    return torch.tensor(weights, dtype=torch.float32)

@@ -1,38 +1,17 @@
-"""The training loop: epochs, validation, the best weights.
-
-Deterministic: the same machine, data, parameters and library versions give the same bytes
-(https://docs.pytorch.org/docs/stable/notes/randomness.html).
-"""
+"""The training loop: epochs until the last or until nothing improves, and the best weights."""
 
 from __future__ import annotations
 
-import copy
 import math
-import os
-import random
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
-import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
-from fishline.dataset import Images, augment, epoch_order
-from fishline.metrics import Report, report
-from fishline.models import Network, Normalize, scale
-from fishline.params import Training
-
-LOSSES: dict[str, type[nn.CrossEntropyLoss] | type[nn.MultiMarginLoss]] = {
-    "cross_entropy": nn.CrossEntropyLoss,
-    "multi_margin": nn.MultiMarginLoss,
-}
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": lambda params, **options: torch.optim.SGD(params, momentum=0.9, **options),
-}
+from fishline.inputs import Inputs
+from fishline.params import Keep
+from fishline.trainer import Pass, State, Trainer
 
 
 @dataclass(frozen=True)
@@ -47,103 +26,90 @@ class Epoch:
     images_per_second: float
 
 
-def seed_everything(seed: int) -> torch.Generator:
-    """Seed Python, NumPy and torch, allow deterministic kernels only; a generator for the rest."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True)
-    return torch.Generator().manual_seed(seed)
+@dataclass
+class Progress:
+    """How far a training has come.
 
-
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-class Trainer:
-    """A network in training: `trainable`, a part of it or all of it, learns from batches.
-
-    Everything outside `trainable` stays in eval mode, so that a frozen batch norm keeps its
-    running statistics.
+    chosen:    the network of the epoch to keep, so far
+    under_way: the epoch that is not finished
     """
 
-    def __init__(
-        self,
-        network: Network,
-        trainable: nn.Module,
-        normalize: Normalize,
-        settings: Training,
-        rng: torch.Generator,
-        train: Images,
-    ) -> None:
-        self.place = device()
-        self.network = network.to(self.place)
-        self.trainable = trainable
-        self.normalize = normalize.to(self.place)
-        self.settings = settings
-        self.rng = rng
-        self.train = train
-        weights = class_weights(train) if settings.balance == "class_weights" else None
-        self.loss = LOSSES[settings.loss](weight=weights).to(self.place)
-        self.optimizer = OPTIMIZERS[settings.optimizer](
-            trainable.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+    history: list[Epoch] = field(default_factory=list)
+    chosen: State = field(default_factory=dict)
+    under_way: Pass | None = None
+
+    def state_dict(self) -> State:
+        """All of it as plain values and tensors."""
+        steps = self.under_way
+        return {
+            "history": [asdict(epoch) for epoch in self.history],
+            "chosen": self.chosen,
+            "under_way": steps
+            and {"rng": steps.rng, "losses": torch.stack(steps.losses), "lrs": steps.lrs},
+        }
+
+    @classmethod
+    def of(cls, state: State, device: torch.device) -> Progress:
+        """What `state_dict` gave."""
+        steps = state["under_way"]
+        under_way = steps and Pass(
+            steps["rng"], list(steps["losses"].to(device)), list(steps["lrs"])
         )
-
-    def run_epoch(self) -> tuple[float, float]:
-        """Train on every image of the epoch once; mean loss, and images per second."""
-        self.network.eval()
-        self.trainable.train()
-        order = epoch_order(self.train.labels, self.settings.balance, self.rng)
-        total = torch.zeros((), device=self.place)
-        started = time.perf_counter()
-        for pixels, labels in self.train.batches(order, self.settings.batch_size):
-            total += self._step(pixels, labels) * len(labels)
-        mean = float(total) / len(order)  # waits for the device, so the time is the work's
-        return mean, len(order) / (time.perf_counter() - started)
-
-    def _step(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        images = scale(pixels.to(self.place))  # (b, 3, h, w)
-        if self.settings.augment:
-            images = augment(images, self.rng)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss: torch.Tensor = self.loss(self.network(self.normalize(images)), labels.to(self.place))
-        torch.autograd.backward(loss)
-        self.optimizer.step()
-        return loss.detach()
-
-    def validate(self, images: Images) -> tuple[float, float]:
-        """Mean loss and accuracy on `images`."""
-        logits, labels = predict(self.network, self.normalize, images)
-        loss = self.loss(logits.to(self.place), labels.to(self.place))
-        return float(loss), float((logits.argmax(1) == labels).double().mean())
+        return cls([Epoch(**epoch) for epoch in state["history"]], state["chosen"], under_way)
 
 
 def fit(
-    trainer: Trainer, validation: Images, on_epoch: Callable[[Epoch], None], title: str
+    trainer: Trainer,
+    validation: Inputs,
+    progress: Progress,
+    title: str,
+    after_step: Callable[[], None] = lambda: None,
+    after_epoch: Callable[[Epoch, Pass], None] = lambda epoch, steps: None,
 ) -> list[Epoch]:
-    """Run all epochs, then give the network the weights of `best_epoch`, in eval mode.
+    """Run the epochs that `progress` leaves, then give the network the weights of `chosen_epoch`.
 
     Args:
-        on_epoch: called after each epoch.
+        after_step, after_epoch: called when `progress` and the trainer's state can be saved.
         title: what the progress bar is called.
     """
-    history: list[Epoch] = []
-    best = copy.deepcopy(trainer.network.state_dict())
-    bar = tqdm(range(1, trainer.settings.epochs + 1), title, unit="epoch", disable=None)
-    for number in bar:
-        train_loss, speed = trainer.run_epoch()
-        val_loss, val_accuracy = trainer.validate(validation)
-        lr = trainer.optimizer.param_groups[0]["lr"]
-        epoch = Epoch(number, train_loss, val_loss, val_accuracy, lr, speed)
-        history.append(epoch)
-        if best_epoch(history) is epoch:
-            best = copy.deepcopy(trainer.network.state_dict())
-        bar.set_postfix(loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}")
-        on_epoch(epoch)
-    trainer.network.load_state_dict(best)
-    trainer.network.eval()
-    return history
+    epochs = trainer.settings.epochs
+    bar = tqdm(total=epochs, initial=len(progress.history), desc=title, unit="epoch", disable=None)
+    while not is_over(progress.history, epochs, trainer.settings.patience):
+        under_way = progress.under_way = progress.under_way or trainer.start_pass()
+        speed = trainer.run_pass(under_way, after_step)
+        epoch = _epoch(trainer, validation, under_way, len(progress.history) + 1, speed)
+        progress.history.append(epoch)
+        progress.under_way = None
+        if chosen_epoch(progress.history, trainer.settings.keep) is epoch:
+            progress.chosen = trainer.weights()
+        bar.update()
+        bar.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
+        after_epoch(epoch, under_way)
+    bar.close()
+    trainer.restore(progress.chosen)
+    return progress.history
+
+
+def _epoch(trainer: Trainer, validation: Inputs, steps: Pass, number: int, speed: float) -> Epoch:
+    losses = torch.stack(steps.losses).cpu().double()
+    size = trainer.settings.batch_size
+    sizes = torch.full_like(losses, size)
+    sizes[-1] = trainer.length - size * (len(losses) - 1)
+    val_loss, val_accuracy = trainer.validate(validation)
+    train_loss = float((losses * sizes).sum() / trainer.length)
+    return Epoch(number, train_loss, val_loss, val_accuracy, steps.lrs[-1], speed)
+
+
+def is_over(history: Sequence[Epoch], epochs: int, patience: int) -> bool:
+    """All epochs done, or `patience` (if not 0) of them without a better one."""
+    if len(history) >= epochs:
+        return True
+    return bool(patience and history) and len(history) - best_epoch(history).epoch >= patience
+
+
+def chosen_epoch(history: Sequence[Epoch], keep: Keep) -> Epoch:
+    """The epoch whose weights are kept (`keep`)."""
+    return history[-1] if keep == "last" else best_epoch(history)
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:
@@ -152,32 +118,3 @@ def best_epoch(history: Sequence[Epoch]) -> Epoch:
         history,
         key=lambda e: (e.val_accuracy, -math.inf if math.isnan(e.val_loss) else -e.val_loss),
     )
-
-
-def class_weights(images: Images) -> torch.Tensor:
-    """float32 (classes,): inverse to a class's frequency, 1 if all are equally frequent."""
-    from sklearn.utils.class_weight import compute_class_weight
-
-    classes = np.arange(len(images.species))
-    weights = compute_class_weight("balanced", classes=classes, y=images.labels.numpy())
-    return torch.tensor(weights, dtype=torch.float32)
-
-
-@torch.inference_mode()
-def predict(
-    network: Network, normalize: Normalize, images: Images, batch_size: int = 256
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits float (n, classes) and labels int64 (n,) of `images` in their order, on the CPU."""
-    place = next(network.parameters()).device
-    network.eval()
-    logits, labels = [], []
-    for pixels, truth in images.batches(torch.arange(len(images)), batch_size):
-        logits.append(network(normalize(scale(pixels.to(place)))).cpu())
-        labels.append(truth)
-    return torch.cat(logits), torch.cat(labels)
-
-
-def assess(network: Network, normalize: Normalize, images: Images) -> Report:
-    """What `network` makes of `images`, whose species must be the network's, in its order."""
-    logits, labels = predict(network, normalize, images)
-    return report(labels.numpy(), logits.argmax(1).numpy(), images.species)
