@@ -33,7 +33,9 @@ def test_a_registered_model_answers_for_any_batch_and_says_what_it_is(
     models.save(tmp_path, network, description)
     tracking.connect()
     with mlflow.start_run() as run:
-        model_id = registry.log_model(network, description, pixels[:2], tmp_path, {"lr": 0.1})
+        logged = (run.info.run_id, network, description, pixels[:2], tmp_path, {"lr": 0.1})
+        model_id = registry.log_model(*logged)
+        assert registry.log_model(*logged) == model_id  # as a run that is continued does
     run_id = run.info.run_id
     version = registry.register("base", run_id, model_id, {"data.hash": "abc"})
 

@@ -3,19 +3,18 @@
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import psutil
 import pytest
+from mlflow.exceptions import MlflowException
 
-from fishline import tracking
+from fishline import run_log, tracking
 from fishline.dataset import Images
 from fishline.errors import UserError
-from fishline.metrics import report
-from fishline.training import Epoch
 
 
 def test_the_environment_names_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -90,10 +89,11 @@ def parts(images: Images) -> dict[str, Images]:
 @pytest.fixture
 def finished(store: mlflow.MlflowClient, parts: dict[str, Images]) -> Iterator[str]:
     params = {"lr": 0.1, "base.species": ("A", "B")}
-    with tracking.stage_run("train-base", params, parts, {"dvc.exp": "wet-cod"}) as run_id:
+    with tracking.stage_run("train-base", params, parts, {"dvc.exp": "wet-cod"}) as log:
         for number in (1, 2):
-            tracking.log_epoch(Epoch(number, 0.5 / number, 0.6, 0.7, 0.1, 30.0))
-    yield run_id
+            log.add({"train_loss": 0.5 / number, "val_loss": 0.6}, number)
+        log.send()
+    yield log.run_id
 
 
 def test_a_stage_is_one_run_with_its_params_curves_and_data(
@@ -105,7 +105,7 @@ def test_a_stage_is_one_run_with_its_params_curves_and_data(
     assert run.data.params == {"lr": "0.1", "base.species": "A, B"}
     curve = store.get_metric_history(finished, "train_loss")
     assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 0.25)]
-    assert {"val_loss", "val_accuracy", "lr", "images_per_second"} < set(run.data.metrics)
+    assert set(run.data.metrics) == {"train_loss", "val_loss"}
     contexts = {tag.value for data in run.inputs.dataset_inputs for tag in data.tags}
     assert contexts == {"training", "validation", "testing"}
 
@@ -116,8 +116,8 @@ def test_seeded_runs_have_names_of_their_own_and_leave_the_seed_alone(
     names = set()
     for _ in range(2):
         random.seed(42)
-        with tracking.stage_run("train-base", {}, parts, {}) as run_id:
-            names.add(store.get_run(run_id).info.run_name)
+        with tracking.stage_run("train-base", {}, parts, {}) as log:
+            names.add(store.get_run(log.run_id).info.run_name)
         assert random.random() == random.Random(42).random()
     assert len(names) == 2
 
@@ -125,10 +125,10 @@ def test_seeded_runs_have_names_of_their_own_and_leave_the_seed_alone(
 def test_test_metrics_are_added_to_the_run_that_trained_the_model(
     store: mlflow.MlflowClient, finished: str, tmp_path: Path
 ) -> None:
-    found = report(np.array([0, 0, 1]), np.array([0, 1, 1]), ("Trout", "Shrimp"))
+    summary, species = {"accuracy": 2 / 3, "worst_recall": 0.5}, {"Trout": {"recall": 0.5}}
     (tmp_path / "picture.png").touch()
     record = {"run_id": finished, "model_id": None}
-    assert tracking.log_report(record, found, [tmp_path / "picture.png"])
+    assert tracking.log_report(record, summary, species, [tmp_path / "picture.png"])
     run = store.get_run(finished)
     assert run.data.metrics["test_accuracy"] == pytest.approx(2 / 3)
     assert run.data.metrics["test_worst_recall"] == 0.5
@@ -138,8 +138,7 @@ def test_test_metrics_are_added_to_the_run_that_trained_the_model(
 
 
 def test_a_model_of_another_store_is_noticed(store: mlflow.MlflowClient) -> None:
-    found = report(np.array([0, 1]), np.array([0, 1]), ("Trout", "Shrimp"))
-    assert not tracking.log_report({"run_id": "0" * 32, "model_id": None}, found, [])
+    assert not tracking.log_report({"run_id": "0" * 32, "model_id": None}, {}, {}, [])
 
 
 @pytest.mark.parametrize(
@@ -149,9 +148,9 @@ def test_a_run_that_does_not_end_well_says_so(
     store: mlflow.MlflowClient, parts: dict[str, Images], error: BaseException, status: str
 ) -> None:
     with pytest.raises(type(error)):
-        with tracking.stage_run("finetune", {}, parts, {}) as run_id:
+        with tracking.stage_run("finetune", {}, parts, {}) as log:
             raise error
-    assert store.get_run(run_id).info.status == status
+    assert store.get_run(log.run_id).info.status == status
 
 
 def test_runs_of_dead_processes_are_ended_and_others_left_alone(
@@ -180,3 +179,111 @@ def test_runs_of_dead_processes_are_ended_and_others_left_alone(
         "pid used again": "KILLED",
         "another machine": "RUNNING",
     }
+
+
+def steps(store: mlflow.MlflowClient, run_id: str, key: str = "loss") -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in store.get_metric_history(run_id, key)]
+
+
+def test_sending_twice_stores_once(store: mlflow.MlflowClient, parts: dict[str, Images]) -> None:
+    with tracking.stage_run("train-base", {}, parts, {}) as log:
+        for step in range(1, 1203):  # more than one call takes
+            log.add({"loss": 1 / step}, step)
+        kept = list(log.unsent)
+        log.send()
+        assert log.unsent == []
+        log.unsent = kept  # as a checkpoint from before the sending has them
+        log.finish()
+    assert steps(store, log.run_id) == [(step, 1 / step) for step in range(1, 1203)]
+
+
+def lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise MlflowException("no answer\nand why")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", fail)
+
+
+def test_a_lost_store_costs_no_metric_and_is_not_asked_all_the_time(
+    store: mlflow.MlflowClient,
+    parts: dict[str, Images],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = [1000.0]
+    with tracking.stage_run("train-base", {}, parts, {}) as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(run_log.time, "monotonic", lambda: clock[0])
+            lose(patch)
+            for step in (1, 2):
+                log.add({"loss": 0.5}, step)
+                log.send()
+            assert len(log.unsent) == 2
+            said = capsys.readouterr().err
+            assert said.count("does not take metrics (no answer)") == 1
+            clock[0] += run_log.PAUSE + 1
+            log.send()
+            assert "does not take metrics" in capsys.readouterr().err
+        log.finish()
+    assert steps(store, log.run_id) == [(1, 0.5), (2, 0.5)]
+
+
+def test_without_a_store_at_the_end_the_message_says_what_is_kept() -> None:
+    with pytest.raises(UserError, match=r"cannot be stored.*no answer(.|\n)*dvc repro"):
+        with tracking.needs_store():
+            raise MlflowException("no answer")
+
+
+def test_a_store_that_breaks_down_at_the_start_is_a_message(
+    store: mlflow.MlflowClient, parts: dict[str, Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise MlflowException("no answer")
+
+    monkeypatch.setattr(tracking.mlflow, "start_run", fail)
+    with pytest.raises(UserError, match=r"mlflow\.db cannot be used: no answer"):
+        with tracking.stage_run("train-base", {}, parts, {}):
+            pass
+
+
+def broken(parts: dict[str, Images], key: str, metric: bool) -> str:
+    """A run that broke off, before or after its first metric."""
+    with pytest.raises(ValueError):
+        with tracking.stage_run("train-base", {"lr": 0.1}, parts, {}, key) as log:
+            if metric:
+                log.add({"loss": 1.0}, 1)
+                log.send()
+            raise ValueError
+    return log.run_id
+
+
+def test_a_run_that_broke_off_is_continued_as_itself(
+    store: mlflow.MlflowClient, parts: dict[str, Images]
+) -> None:
+    early, late = broken(parts, "key-1", False), broken(parts, "key-2", True)
+    with tracking.stage_run("train-base", {"lr": 0.1}, parts, {}, "key-1") as log:
+        assert log.run_id == early
+    run = store.get_run(early)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"lr": "0.1"}
+    assert len(run.inputs.dataset_inputs) == 3  # not noted twice
+    # One with metrics is continued by its checkpoint alone: its steps would be there twice.
+    with tracking.stage_run("train-base", {"lr": 0.1}, parts, {}, "key-2") as log:
+        assert log.run_id != late
+    with tracking.stage_run("train-base", {"lr": 0.1}, parts, {}, "key-2", late) as log:
+        assert log.run_id == late
+    with tracking.stage_run("train-base", {"lr": 0.1}, parts, {}, "key-2", "0" * 32) as log:
+        assert log.run_id not in (early, late)
+
+
+def test_system_metrics_are_logged_if_asked_for(
+    store: mlflow.MlflowClient, parts: dict[str, Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING", "1")
+    with tracking.stage_run("train-base", {}, parts, {}, system_metrics=True) as log:
+        for _ in range(200):
+            if any(key.startswith("system/") for key in store.get_run(log.run_id).data.metrics):
+                break
+            time.sleep(0.05)
+    assert "system/cpu_utilization_percentage" in store.get_run(log.run_id).data.metrics

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from fishline.params import Params, as_dict, flatten
+from fishline.params import Params
+from fishline.schema import as_dict, flatten, read_yaml
 
 CODE = ("src", "dvc.yaml", "params.yaml", "requirements.txt")  # what a result depends on, in git
 
@@ -81,3 +82,17 @@ def stage_params(stage: str, params: Params) -> dict[str, Any]:
     return {
         k: v for k, v in flat.items() if any(k == key or k.startswith(f"{key}.") for key in keys)
     }
+
+
+def runs_in_dvc() -> bool:
+    """Whether DVC runs this process, and not a user by hand."""
+    return "DVC_STAGE" in os.environ
+
+
+def stored_outputs(stage: str) -> dict[str, str]:
+    """The MD5 of each output that `dvc.lock` has of `stage`: of its last run that DVC finished."""
+    lock = Path("dvc.lock")
+    if not lock.is_file():
+        return {}
+    outputs = read_yaml(lock).get("stages", {}).get(stage, {}).get("outs", [])
+    return {output["path"]: output.get("md5", "") for output in outputs}

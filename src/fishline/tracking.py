@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -21,6 +20,7 @@ from urllib.parse import urlparse
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # else an absent server costs minutes
 
+import click
 import mlflow
 import mlflow.data.pandas_dataset
 import psutil
@@ -30,22 +30,23 @@ from mlflow.exceptions import MlflowException
 
 from fishline.dataset import Images
 from fishline.errors import UserError
-from fishline.metrics import Report, by_species, headline
 from fishline.provenance import data_hash, project_root
-from fishline.training import Epoch
+from fishline.run_log import LOST, RunLog, short
 
 # What MLflow does to its tables is not what a stage's reader looks for.
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
+FINGERPRINT = "fishline.fingerprint"  # tag: what a run trains, see checkpoints.py
 PROCESS = "fishline.process"  # tag: host, pid and start of the process that a run belongs to
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # which of its faces the UI shows
     "mlflow.note.content": (
         "Trainings of the fish species classifier. Runs named train-base are of the base species, "
-        "finetune of the new ones. Compare `test_accuracy` only between runs of one stage with "
-        "the same test dataset, and see the tag `split.strategy`: with `random` or `stratified`, "
-        "copies of training photographs may be among the test images."
+        "finetune of the new ones, curve of few photographs of these. Compare `test_accuracy` "
+        "only between runs of one stage with the same test dataset, and see the tag "
+        "`split.strategy`: with `random` or `stratified`, copies of training photographs may be "
+        "among the test images."
     ),
 }
 CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
@@ -86,10 +87,7 @@ def connect() -> mlflow.MlflowClient:
             if experiment is None:
                 client.create_experiment(name, _artifact_root(uri), EXPERIMENT_TAGS)
     except Exception as error:  # each kind of store fails in its own ways
-        raise UserError(
-            f"the tracking store {uri} cannot be used: {error}\n"
-            "Check MLFLOW_TRACKING_URI, or unset it to use mlflow.db in the project."
-        ) from None
+        raise _unusable(error) from None
     if experiment is not None and experiment.lifecycle_stage == "deleted":
         raise UserError(
             f"the MLflow experiment '{name}' in {uri} is deleted; "
@@ -109,29 +107,98 @@ def _artifact_root(uri: str) -> str | None:
 
 @contextmanager
 def stage_run(
-    stage: str, params: Mapping[str, Any], parts: Mapping[str, Images], tags: Mapping[str, str]
-) -> Iterator[str]:
-    """One training stage as one MLflow run, with its parameters, tags and data; yields its id.
+    stage: str,
+    params: Mapping[str, Any],
+    parts: Mapping[str, Images],
+    tags: Mapping[str, str],
+    key: str = "",
+    run_id: str | None = None,
+    system_metrics: bool = False,
+) -> Iterator[RunLog]:
+    """One training stage as one MLflow run, with its parameters, tags and data.
 
     The run ends as FINISHED, as FAILED on an error, as KILLED on Ctrl-C.
+
+    Args:
+        key: the training's fingerprint. A run of the same that broke off is continued.
+        run_id: the run that a checkpoint belongs to; continued if the store has it.
     """
     client = connect()
-    end_stale_runs(client)
-    with _unseeded():
-        started = mlflow.start_run(tags={**tags, PROCESS: _process(psutil.Process())})
-    with started as run:
-        nice = tags.get("dvc.exp", run.info.run_name)
-        client.update_run(run.info.run_id, name=f"{stage} · {nice}")
+    try:
+        end_stale_runs(client)
+        known = _unfinished(client, key, run_id)
+        with _unseeded():
+            run = mlflow.start_run(known, log_system_metrics=system_metrics)
+        mlflow.set_tags({**tags, PROCESS: _process(psutil.Process()), FINGERPRINT: key})
+        if known is None:
+            nice = tags.get("dvc.exp", run.info.run_name)
+            client.update_run(run.info.run_id, name=f"{stage} · {nice}")
         mlflow.log_params(
             {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in params.items()}
         )
         for part, images in parts.items():
             _log_dataset(stage, part, images)
+    except LOST as error:
+        raise _unusable(error) from None
+    status = "FAILED"
+    try:
+        yield RunLog(run.info.run_id)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        _end(status)
+
+
+def _unusable(error: Exception) -> UserError:
+    return UserError(
+        f"the tracking store {tracking_uri()} cannot be used: {error}\n"
+        "Check MLFLOW_TRACKING_URI, or unset it to use mlflow.db in the project."
+    )
+
+
+def _unfinished(client: mlflow.MlflowClient, key: str, run_id: str | None) -> str | None:
+    """The run to continue: the checkpoint's, or one that broke off before its first metric."""
+    if run_id:
         try:
-            yield run.info.run_id
-        except KeyboardInterrupt:
-            mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
+            found = client.get_run(run_id)
+        except MlflowException:
+            return None
+        return run_id if found.info.lifecycle_stage == "active" else None
+    experiment = client.get_experiment_by_name(experiment_name())
+    if not key or experiment is None:
+        return None
+    runs = client.search_runs([experiment.experiment_id], f"tags.`{FINGERPRINT}` = '{key}'")
+    broken = [r for r in runs if r.info.status in ("KILLED", "FAILED") and not r.data.metrics]
+    return broken[0].info.run_id if broken else None
+
+
+def _end(status: str) -> None:
+    try:
+        mlflow.end_run(status)
+    except LOST as error:
+        if status == "FINISHED":
             raise
+        click.echo(f"the run stays open in {tracking_uri()}: {short(error)}", err=True)
+
+
+@contextmanager
+def needs_store() -> Iterator[None]:
+    """Make the loss of the store, where it cannot be done without, a message.
+
+    Raises:
+        UserError: nothing is lost; the stage can be run again.
+    """
+    try:
+        yield
+    except LOST as error:
+        raise UserError(
+            f"the trained model cannot be stored, here or in {tracking_uri()}: {short(error)}\n"
+            "The training is done and kept in .fishline/checkpoints. When that is mended, `dvc "
+            "repro` stores the model without training again; `fishline track sync` sends the "
+            "metrics alone."
+        ) from None
 
 
 @contextmanager
@@ -153,15 +220,9 @@ def _log_dataset(stage: str, part: str, images: Images) -> None:
     mlflow.log_input(dataset, context=CONTEXTS[part])
 
 
-def log_epoch(epoch: Epoch) -> None:
-    """All of an epoch's metrics in one call: single calls cost a transaction each."""
-    values = asdict(epoch)
-    mlflow.log_metrics(values, step=values.pop("epoch"))
-
-
-def log_best(best: Epoch) -> None:
-    """Note which epoch the model is of, and its validation accuracy."""
-    mlflow.log_metrics({"best_epoch": best.epoch, "best_val_accuracy": best.val_accuracy})
+def log_metrics(values: Mapping[str, float]) -> None:
+    """Metrics of the active run that have no step."""
+    mlflow.log_metrics(dict(values))
 
 
 def log_audit(audit: Mapping[str, Any]) -> None:
@@ -177,11 +238,18 @@ def log_files(paths: list[Path], folder: str) -> None:
         mlflow.log_artifact(str(path), folder)
 
 
-def log_report(record: Mapping[str, Any], report: Report, files: list[Path]) -> bool:
+def log_report(
+    record: Mapping[str, Any],
+    summary: Mapping[str, float],
+    species: Mapping[str, Any],
+    files: list[Path],
+) -> bool:
     """Add a model's test metrics and pictures to the run that trained it.
 
     Args:
         record: run_id and model_id.
+        summary: the few metrics to compare runs by; each gets a chart in the UI.
+        species: details, as one file.
 
     Returns:
         False if the store has no such run: models can come without the store they were logged to.
@@ -191,14 +259,13 @@ def log_report(record: Mapping[str, Any], report: Report, files: list[Path]) -> 
         client.get_run(record["run_id"])
     except MlflowException:
         return False
-    # A few metrics only: the UI draws a chart of each, and the curves must not drown.
-    values = {f"test_{name}": value for name, value in headline(report).items()}
+    values = {f"test_{name}": value for name, value in summary.items()}
     now = int(time.time() * 1000)
     metrics = [Metric(k, v, now, 0, model_id=record["model_id"]) for k, v in values.items()]
     client.log_batch(record["run_id"], metrics=metrics)
     for path in files:
         client.log_artifact(record["run_id"], str(path), "test")
-    client.log_dict(record["run_id"], by_species(report), "test/species.json")
+    client.log_dict(record["run_id"], dict(species), "test/species.json")
     return True
 
 
