@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fishline.metrics import Report, by_species, headline, report
+from fishline.metrics import Report, by_species, headline, of_species, report
 
 NAMES = ("Bream", "Shrimp", "Trout", "Sprat")
 
@@ -84,3 +84,19 @@ def test_headline_and_species_for_json() -> None:
     trout = {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "images": 2}
     assert by_species(found)["Trout"] == trout
     json.dumps(by_species(found))
+
+
+@pytest.mark.parametrize(
+    ("names", "accuracy"),
+    [
+        (("Bream",), 3 / 4),
+        (("Shrimp", "Trout"), 1 / 4),  # told as any of all species, not only of these
+        (("Trout",), 0),
+        (NAMES, 4 / 8),
+        (("Sprat", "Shrimp"), 1 / 2),  # a species without images takes no part
+    ],
+)
+def test_accuracy_on_some_species(example: Report, names: tuple[str, ...], accuracy: float) -> None:
+    found = of_species(example, names)
+    assert found == pytest.approx(accuracy)
+    assert type(found) is float

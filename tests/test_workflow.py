@@ -85,15 +85,48 @@ def test_both_models_are_registered_and_lead_back_to_their_runs(clone: Clone, re
     assert versions["fish-finetuned"].tags["base.model_version"] == "fish-base/1"
 
 
-def test_training_again_gives_the_same_bytes_and_leaves_fine_tuning_alone(
+def test_a_killed_training_goes_on_as_the_same_run_and_ends_with_the_same_bytes(
     clone: Clone, repro: str
 ) -> None:
-    before = clone.digest("base")
-    run = (clone.folder / "models/base.run.json").read_text()
-    assert stages_run(clone.run("dvc repro --force --single-item train-base")) == ["train-base"]
-    assert clone.digest("base") == before
-    assert (clone.folder / "models/base.run.json").read_text() != run
-    assert stages_run(clone.run("dvc repro")) == ["evaluate"]  # to note the new run's test metrics
+    """Killed when a checkpoint is there, taken up again by `dvc repro`; then trained anew."""
+    params = clone.folder / "params.yaml"
+    params.write_text(params.read_text().replace("lr: 0.0005", "lr: 0.0006"))
+    known = {run.info.run_id for run in clone.runs()}
+    kill_at_checkpoint(clone, "dvc repro train-base")
+    assert not (clone.folder / "models/base.run.json").exists()
+    said = clone.run("dvc repro train-base")
+    assert "train-base: resumes after epoch 2 of 2" in said
+    (run,) = [run for run in clone.runs() if run.info.run_id not in known]
+    assert run.info.status == "FINISHED"
+    losses = clone.client().get_metric_history(run.info.run_id, "train_loss")
+    assert [point.step for point in losses] == [1, 2]
+    resumed = clone.digest("base")
+    again = clone.run("dvc repro --force --single-item train-base")
+    assert stages_run(again) == ["train-base"] and "resumes" not in again
+    assert clone.digest("base") == resumed
+    assert len(clone.runs()) == len(known) + 2
+    clone.git("checkout -q params.yaml")
+    assert stages_run(clone.run("dvc repro")) == []  # restored
+
+
+def kill_at_checkpoint(clone: Clone, command: str) -> None:
+    """Kill what `command` starts as soon as there is a checkpoint more."""
+    before = set(clone.folder.glob(".fishline/checkpoints/*/training.pt"))
+    started = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=clone.folder,
+        env=clone.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    while started.poll() is None:
+        if set(clone.folder.glob(".fishline/checkpoints/*/training.pt")) - before:
+            break
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.communicate()
+    assert started.returncode == -signal.SIGKILL
 
 
 def test_a_bad_parameter_stops_an_experiment_with_a_message(clone: Clone, repro: str) -> None:
@@ -116,7 +149,7 @@ def test_a_command_of_the_readme(clone: Clone, repro: str, command: str) -> None
     before = len(clone.runs())
     clone.run(f"source .venv/bin/activate && {command}")
     if command.startswith("dvc exp run -S"):
-        assert len(clone.runs()) > before
+        assert len(clone.runs()) == before + 2  # a run for each training, however many processes
     if command.startswith("dvc queue start"):
         wait_for_queue(clone)
         assert len(clone.runs()) == before + 4  # two experiments of two trainings

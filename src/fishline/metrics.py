@@ -84,3 +84,9 @@ def by_species(found: Report) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and number of images of each species."""
     rows: list[dict[Any, Any]] = found.species.to_dict("records")
     return {row.pop("species"): row for row in rows}
+
+
+def of_species(found: Report, names: Sequence[str]) -> float:
+    """Accuracy on the images of these species, predicted among all."""
+    pairs = found.pairs[found.pairs["actual"].isin(names)]
+    return float((pairs["actual"] == pairs["predicted"]).mean())
