@@ -34,7 +34,9 @@ base:
   species: [A, B]
 finetune:
   species: [C, D]
+  mode: replace
   train: classifier
+  views: 1
   lr: 0.001
   weight_decay: 0
   batch_size: 2
@@ -85,7 +87,7 @@ def test_help_names_every_stage_of_the_graph(tmp_path: Path) -> None:
     ("change", "stage", "said"),
     [
         (
-            ("lr: 0.0003", "learning_rate: 0.0003"),
+            ("lr: 0.002", "learning_rate: 0.002"),
             "preprocess",
             "'learning_rate'. Did you mean 'lr'",
         ),
@@ -94,10 +96,13 @@ def test_help_names_every_stage_of_the_graph(tmp_path: Path) -> None:
         (("test: 0.20", "test: 0.25"), "preprocess", "must be 1, not 1.05"),
         (("dir: data/sample", "dir: data/none"), "preprocess", "no folder data/none"),
         (("conflicts: fail", "conflicts: ask"), "preprocess", "fail, drop, not 'ask'"),
+        (("warmup: 0.25", "warmup: 0"), "check", "one_cycle needs warmup above 0"),
+        (("weights: none", "weights: default"), "check", "model.name fishline has none"),
         (("", ""), "split", "data/cache/manifest.csv is missing"),
         (("", ""), "explore", "data/cache/manifest.csv is missing"),
         (("", ""), "train-base", "data/cache/manifest.csv is missing"),
         (("", ""), "audit", "data/cache/manifest.csv is missing"),
+        (("", ""), "curve", "data/cache/manifest.csv is missing"),
     ],
 )
 def test_what_a_user_can_cause_is_one_message_and_no_traceback(

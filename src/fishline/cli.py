@@ -80,6 +80,44 @@ def audit(record: Path | None) -> None:
     main(record)
 
 
+@main.command()
+@click.option(
+    "--photographs",
+    default="1,2,5,10,all",
+    show_default=True,
+    help="Numbers of photographs of each new species to fine-tune with.",
+)
+@click.option(
+    "--draws",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How often each number is drawn and trained with.",
+)
+def curve(photographs: str, draws: int) -> None:
+    """Test how many photographs of a new species are enough.
+
+    Fine-tunes the base model with few of the training photographs, drawn at random, and tests on
+    the test images. Writes plots/curve.png and .csv, and one MLflow run.
+    """
+    from fishline.curve import main
+
+    main(photographs, draws)
+
+
+@main.group()
+def track() -> None:
+    """Look after what goes to MLflow."""
+
+
+@track.command()
+def sync() -> None:
+    """Send what the tracking store did not take while a model was trained."""
+    from fishline.track import sync
+
+    sync()
+
+
 def _run(stage: str) -> None:
     try:
         module = importlib.import_module(f"fishline.{stage.replace('-', '_')}")
