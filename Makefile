@@ -1,6 +1,7 @@
 # make repro   the whole graph on the built-in data: models tracked and registered
 # make explore what is in the data, as pictures and one page
 # make test    format, lint, types, tests
+# make bench   time and memory against the course notebook's way, in minutes
 # make ui      compare runs in the browser
 # The environment (6 GB) is made once, in $(VENV), and found again while requirements.txt stays.
 
@@ -14,7 +15,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # This checkout's code, also with an environment that was made for another.
 export PYTHONPATH := $(CURDIR)/src
 
-.PHONY: env repro explore test ui lock
+.PHONY: env repro explore test bench ui lock
 
 env: $(DONE)
 
@@ -46,6 +47,11 @@ test: env
 	mypy
 	pytest $(PYTEST_ARGS) --numprocesses 3 --dist loadfile \
 	    --no-loadscope-reorder tests/test_workflow.py tests/test_versions.py tests
+
+bench: env
+	@fishline check
+	dvc repro --quiet split
+	python benchmarks/training.py --quick
 
 ui: env
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
