@@ -154,7 +154,7 @@ def speeds_of(rounds: int, seconds: float, count: int) -> dict[str, list[float]]
     with tracking.stage_run(job.stage, asdict(settings), job.parts, {}) as log:
         session = _Session(job, log, checkpoint)
         session.trainer = Trainer(job.network, job.trainable, normalize, settings, job.rng, train)
-        session.progress = Progress(best=session.trainer.weights())
+        session.progress = Progress(chosen=session.trainer.weights())
         data = kinds(job, session.trainer)
         speed(session, data["real"], 1.0, tracked=True)  # warms up
         found: dict[str, list[float]] = {kind: [] for kind in data}
