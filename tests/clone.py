@@ -102,7 +102,9 @@ def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '([\w-]+)'", output)
 
 
-DATA = "## Your own photographs"  # the README's section on data; test_versions.py runs it
+# Sections of the README whose commands test_versions.py runs, beside those of test_workflow.py.
+DATA = "## Your own photographs"
+TRAINING = "## Training"
 
 
 def readme_commands(section: str = "") -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from clone import DATA, Clone, free_port, readme_commands, stages_run
+from clone import DATA, TRAINING, Clone, free_port, readme_commands, stages_run
 
 from fishline.sample import draw_sample
 
@@ -189,3 +189,11 @@ def test_one_photograph_more_is_little_more_to_store(second: Project) -> None:
     assert second.stored() - stored < len(content) + record + tables + 40_000  # and listings
     manifest = (second.folder / "data/cache/manifest.csv").read_text()
     assert "\nTrout/new.png,Trout," in manifest
+
+
+@pytest.mark.parametrize("command", readme_commands(TRAINING))
+def test_a_command_of_the_readme_on_training(project: Project, command: str) -> None:
+    before = len(project.runs())
+    project.run(f"source .venv/bin/activate && {command}")
+    trained = 2 if "torchrun" in command else 1 if "curve" in command else 0
+    assert len(project.runs()) == before + trained  # a run each, however many processes

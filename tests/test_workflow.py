@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 import pytest
-from clone import DATA, Clone, free_port, readme_commands, stages_run
+from clone import DATA, TRAINING, Clone, free_port, readme_commands, stages_run
 
 STAGES = ("sample", "preprocess", "split", "explore", "train-base", "finetune", "evaluate")
 
@@ -136,7 +136,8 @@ def test_a_bad_parameter_stops_an_experiment_with_a_message(clone: Clone, repro:
     clone.git("checkout -q params.yaml")
 
 
-COMMANDS = [c for c in readme_commands() if c not in readme_commands(DATA)]
+ELSEWHERE = readme_commands(DATA) + readme_commands(TRAINING)
+COMMANDS = [c for c in readme_commands() if c not in ELSEWHERE]
 SPECIAL = ("make ui", "make test", "source .venv/bin/activate")
 
 
