@@ -25,7 +25,7 @@ from fishline.finetune import base_tags
 from fishline.leaks import leaked
 from fishline.params import Params, load_params
 from fishline.paths import BASE, FINETUNED, PLOTS, run_record
-from fishline.provenance import data_hash, dvc_tags, git_tags, stage_params
+from fishline.provenance import run_tags, stage_params
 from fishline.run_log import LOST, RunLog
 from fishline.tasks import model_images
 
@@ -118,7 +118,8 @@ def main(photographs: str, draws: int) -> None:
     _say_what(asked, counts, parts)
     options = {"curve.photographs": ", ".join(map(str, sizes)), "curve.draws": draws}
     logged = stage_params("finetune", params) | options
-    tags = _tags(params, parts)
+    tables = [images.table for images in parts.values()]
+    tags = {**run_tags("curve", tables, params.split.strategy), **base_tags(run_record(BASE))}
     with tracking.stage_run(
         "curve", logged, parts, tags, system_metrics=params.system_metrics
     ) as log:
@@ -172,16 +173,6 @@ def _metrics(draws: pd.DataFrame) -> dict[str, float]:
     """The metrics of the last size, without what one draw alone does not give."""
     last = summarize(draws).iloc[-1].rename(METRICS)
     return {name: float(last[name]) for name in METRICS.values() if pd.notna(last[name])}
-
-
-def _tags(params: Params, parts: Mapping[str, Images]) -> dict[str, str]:
-    return {
-        **git_tags(),
-        **dvc_tags("curve"),
-        "data.hash": data_hash(pd.concat([images.table for images in parts.values()])),
-        "split.strategy": params.split.strategy,
-        **base_tags(run_record(BASE)),
-    }
 
 
 def _log(log: RunLog, files: list[Path]) -> None:

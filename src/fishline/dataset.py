@@ -28,7 +28,7 @@ class Pixels(Protocol):
 
 
 class Packed:
-    """The photographs of a cache, read from its memory-mapped files when they are asked for."""
+    """The photographs of a cache, read from its files when they are asked for."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache

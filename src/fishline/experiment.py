@@ -25,8 +25,7 @@ from fishline.paths import METRICS, MODELS, PLOTS, TASKS, run_record
 from fishline.prediction import assess
 from fishline.provenance import (
     data_hash,
-    dvc_tags,
-    git_tags,
+    run_tags,
     runs_in_dvc,
     stage_params,
     stored_outputs,
@@ -76,7 +75,9 @@ def run(job: Job, params: Params) -> None:
 
 
 def _run_first(job: Job, params: Params) -> None:
-    tags, audit = _tags(job), _audit(job)
+    tables = [images.table for images in job.parts.values()]
+    tags = {**run_tags(job.stage, tables, job.description.split), **job.tags}
+    audit = _audit(job)
     logged = stage_params(job.stage, params)
     key = fingerprint(
         {"stage": job.stage, "params": logged, "origin": job.origin, "data": tags["data.hash"]}
@@ -228,17 +229,6 @@ def _publish(
 def _audit(job: Job) -> dict[str, Any]:
     audits: dict[str, dict[str, Any]] = read_json(require(METRICS / "split.json", "split"))
     return audits[TASKS[job.model]]
-
-
-def _tags(job: Job) -> dict[str, str]:
-    table = pd.concat([images.table for images in job.parts.values()])
-    return {
-        **git_tags(),
-        **dvc_tags(job.stage),
-        "data.hash": data_hash(table),
-        "split.strategy": job.description.split,
-        **job.tags,
-    }
 
 
 def _summary(kept: Epoch) -> dict[str, float]:

@@ -6,8 +6,8 @@ all their images.
 
 Every training takes as many steps as one with all photographs: the images are repeated, augmented
 each time, until each species has as many as it has in all. With fewer steps, few photographs would
-look worse than they are, for being merely undertrained. All validation images choose the best
-epoch, as in the stage.
+look worse than they are, for being merely undertrained. Validation is the
+stage's.
 
 Draws are nested: the third draw of five photographs holds the third draw of two, so that what a
 few photographs more bring is not mixed up with which ones they are.

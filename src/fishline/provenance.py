@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,16 @@ def dvc_tags(stage: str) -> dict[str, str]:
     """`dvc.stage`, and `dvc.exp`, the experiment's name, if DVC runs one."""
     experiment = os.environ.get("DVC_EXP_NAME")
     return {"dvc.stage": stage} | ({"dvc.exp": experiment} if experiment else {})
+
+
+def run_tags(stage: str, tables: Iterable[pd.DataFrame], strategy: str) -> dict[str, str]:
+    """What every run says of its origin: git, DVC, the data in `tables`, how they were split."""
+    return {
+        **git_tags(),
+        **dvc_tags(stage),
+        "data.hash": data_hash(pd.concat(tables)),
+        "split.strategy": strategy,
+    }
 
 
 def data_hash(table: pd.DataFrame) -> str:
