@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from fishline.dataset import Images
 from fishline.devices import seed_everything
-from fishline.models import Description, Normalize, build, freeze
+from fishline.models import Description, Normalize, build, freeze, scale
 from fishline.networks import Network
 from fishline.params import Part, Training
 from fishline.trainer import Trainer
@@ -196,3 +196,30 @@ def store(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
     monkeypatch.setenv("DVC_ROOT", str(store_root))
     return connect()
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., Path]:
+    """A function (folder, seed) -> the folder, with an untrained model for species Bream, Shrimp
+    and Trout in it, that tells red, green and blue pictures apart badly."""
+    from fishline.known import find_known, write_known
+    from fishline.models import save
+
+    def make(folder: Path, seed: int = 0, temperature: float = 1.0, recall: float = 1.0) -> Path:
+        arguments = {"classes": len(SPECIES), "image_size": SIZE}
+        third = (0.3, 0.3, 0.3)
+        description = Description(
+            "fishline", arguments, SPECIES, SIZE, third, third, "grouped", temperature
+        )
+        torch.manual_seed(seed)
+        network = build(description).eval()
+        rng = np.random.default_rng(seed)
+        pixels = torch.from_numpy(rng.integers(0, 256, (12, SIZE, SIZE, 3), np.uint8))
+        with torch.inference_mode():
+            embeddings = network.embed(Normalize(description)(scale(pixels))).numpy()
+        labels = np.arange(12) % len(SPECIES)
+        save(folder, network, description)
+        write_known(folder, find_known(embeddings, labels, embeddings, recall))
+        return folder
+
+    return make

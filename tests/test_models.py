@@ -12,7 +12,6 @@ from torch import nn
 
 from fishline.errors import UserError
 from fishline.models import (
-    Classifier,
     Description,
     Normalize,
     build,
@@ -261,17 +260,3 @@ def test_normalize_is_per_channel(description: Description) -> None:
     out = normalize(torch.full((2, 3, 4, 4), 0.5))
     expected = torch.tensor([0.4, 0.15, 0.05]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
     torch.testing.assert_close(out, expected)
-
-
-def test_a_classifier_takes_pixels_and_gives_probabilities(
-    network: Network, description: Description
-) -> None:
-    pixels = photographs(4)
-    with torch.inference_mode():
-        probabilities = Classifier(network, description).eval()(pixels)
-        logits = network(Normalize(description)(scale(pixels)))
-    assert (probabilities.shape, probabilities.dtype) == ((4, 3), torch.float32)
-    torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
-    assert probabilities.min() >= 0
-    torch.testing.assert_close(probabilities, logits.softmax(1))
-    assert torch.equal(probabilities.argmax(1), logits.argmax(1))

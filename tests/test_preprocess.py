@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from fishline import packing
+from fishline import packing, threads
 from fishline import preprocess as stage
 from fishline.cache import Cache
 from fishline.errors import UserError
@@ -116,11 +116,11 @@ def test_the_manifest_describes_every_image(data: Path, cache: Path) -> None:
     assert read_json(cache / "made_by.json")["image_size"] == SIZE
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 512])
+@pytest.mark.parametrize("ahead", [1, 2, 512])
 def test_pixels_are_those_of_the_files(
-    data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+    data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
 ) -> None:
-    monkeypatch.setattr(stage, "CHUNK", chunk)
+    monkeypatch.setattr(threads, "AHEAD", ahead)
     assert run(data, cache, size=48) == counted(5, 5, 0)
     require_whole(data, cache, 48)
 
@@ -586,11 +586,11 @@ def test_decoded_images_are_not_all_held(
         return image
 
     draw_tree(tmp_path / "data", {"Trout": 60})
-    monkeypatch.setattr(stage, "CHUNK", 5)
+    monkeypatch.setattr(threads, "AHEAD", 2)
     monkeypatch.setattr(stage, "decode", watched)
     run(tmp_path / "data", cache, ["Trout"])
     assert len(most) == 60
-    assert max(most) <= 5 + 1
+    assert max(most) <= 2 * (os.cpu_count() or 1) + 1
     assert len(alive) == 0
 
 

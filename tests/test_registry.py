@@ -1,60 +1,131 @@
-"""Registered models: what is in them, and that what comes out is what went in."""
+"""Registered models: registered once, found by what people call them, fetched whole."""
 
-import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pytest
-import torch
 
-from fishline import models, registry, tracking
-from fishline.dataset import Images
-from fishline.models import Classifier, Description, build
+from fishline import registry, tracking
+from fishline.errors import UserError
+from fishline.models import load
 
 
 @pytest.fixture(scope="module")
-def network() -> models.Network:
-    torch.manual_seed(0)
-    arguments = {"classes": 3, "image_size": 48}
-    third = (0.5, 0.5, 0.5)
-    names = ("Bream", "Shrimp", "Trout")
-    return build(Description("notebook", arguments, names, 48, third, third, "grouped")).eval()
+def registered(
+    store_root: Path,
+    make_model: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, str]:
+    """Three versions of fish-base, of runs of their own; the ids of the runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("DVC_ROOT", str(store_root))
+        client = tracking.connect()
+        client.create_registered_model("fish-base")
+        runs = {}
+        for seed in (1, 2, 3):
+            folder = make_model(tmp_path_factory.mktemp("models") / "base", seed=seed)
+            with mlflow.start_run() as run:
+                mlflow.log_artifacts(str(folder), "model/artifacts/base")
+                mlflow.log_metric("test_accuracy", seed / 10)
+                mlflow.log_param("lr", seed)
+            source = f"{run.info.artifact_uri}/model"
+            client.create_model_version("fish-base", source, run.info.run_id, {"git.commit": "c"})
+            runs[str(seed)] = run.info.run_id
+        client.set_registered_model_alias("fish-base", "champion", "2")
+        client.set_registered_model_alias("fish-base", "previous", "1")
+        client.create_registered_model("fish-finetuned")
+        broken = client.create_model_version("fish-finetuned", source, runs["3"])
+        assert broken.version == 1 or broken.version == "1"
+    return runs
 
 
-def test_a_registered_model_answers_for_any_batch_and_says_what_it_is(
-    store: mlflow.MlflowClient,
-    network: models.Network,
-    description: Description,
-    images: Images,
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("reference", "number"),
+    [
+        ("fish-base/1", 1),
+        ("models:/fish-base/3", 3),
+        ("fish-base@champion", 2),
+        ("models:/fish-base@previous", 1),
+        ("fish-base", 2),
+    ],
+)
+def test_a_version_is_found_by_what_people_call_it(
+    store: mlflow.MlflowClient, registered: dict[str, str], reference: str, number: int
 ) -> None:
-    pixels = images.pixels[:5].numpy()
-    models.save(tmp_path, network, description)
-    tracking.connect()
-    with mlflow.start_run() as run:
-        logged = (run.info.run_id, network, description, pixels[:2], tmp_path, {"lr": 0.1})
-        model_id = registry.log_model(*logged)
-        assert registry.log_model(*logged) == model_id  # as a run that is continued does
-    run_id = run.info.run_id
-    version = registry.register("base", run_id, model_id, {"data.hash": "abc"})
+    version = registry.find(reference)
+    assert (str(version), version.model) == (f"fish-base/{number}", "base")
+    assert version.run_id == registered[str(number)]
+    assert version.aliases == {1: ("previous",), 2: ("champion",), 3: ()}[number]
+    assert version.metrics == {"test_accuracy": number / 10}
+    assert version.params == {"lr": str(number)}
+    assert version.tags["git.commit"] == "c"
 
-    assert registry.register("base", run_id, model_id, {}) == version  # asked twice, made once
-    registered = store.get_model_version("fish-base", str(version))
-    assert registered.run_id == run_id
-    assert registered.tags == {"data.hash": "abc", "run_id": run_id}
 
-    served = mlflow.pyfunc.load_model(f"models:/fish-base/{version}")
-    expected = Classifier(network, description).eval()(torch.from_numpy(pixels)).detach()
-    for count in (1, 2, 5):
-        np.testing.assert_allclose(served.predict(pixels[:count]), expected[:count], atol=1e-5)
-    assert served.metadata.metadata["species"] == list(description.species)
-    assert served.metadata.signature.inputs.inputs[0].shape == (-1, 48, 48, 3)
+@pytest.mark.parametrize("length", [8, 32])
+def test_a_version_is_found_by_its_run(
+    store: mlflow.MlflowClient, registered: dict[str, str], length: int
+) -> None:
+    assert registry.find(registered["1"][:length]).number == 1
 
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/fish-base/{version}"))
-    names = [path.name for path in folder.rglob("*")]
-    for archive in folder.rglob("*.pt2"):
-        names += zipfile.ZipFile(archive).namelist()
-    assert "model.pt2" in names
-    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pth"))]
-    assert "input_example.json" in names
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("fish-base/9", r"fish-base/9: there is no such version. fish-base has the versions 1, 2"),
+        ("fish-base/x", r"there is no such version"),
+        ("fish-base@best", r"there is no such version.*aliases: champion, previous"),
+        ("fish", r"has no registered model 'fish'. It has: fish-base, fish-finetuned"),
+        ("fish-finetuned", r"no champion yet. `fishline promote fish-finetuned`.*finetuned/1"),
+        ("0" * 32, r"no registered model is of run 0000"),
+    ],
+)
+def test_what_is_not_there_is_a_message(
+    store: mlflow.MlflowClient, registered: dict[str, str], reference: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        registry.find(reference)
+
+
+def test_a_run_of_two_versions_is_no_address(
+    store: mlflow.MlflowClient, registered: dict[str, str]
+) -> None:
+    with pytest.raises(UserError, match="2 registered models are of runs that begin with"):
+        registry.find(registered["3"])
+
+
+def test_versions_come_newest_first(store: mlflow.MlflowClient, registered: dict[str, str]) -> None:
+    assert [each.number for each in registry.versions("fish-base")] == [3, 2, 1]
+    assert registry.versions("fish-nothing") == []
+
+
+def test_a_version_is_fetched_whole(
+    store: mlflow.MlflowClient, registered: dict[str, str], tmp_path: Path
+) -> None:
+    folder = registry.fetch(registry.find("fish-base/1"), tmp_path)
+    network, description = load(folder)
+    assert description.species == ("Bream", "Shrimp", "Trout")
+    assert (folder / "known.safetensors").is_file()
+
+
+def test_files_that_are_gone_are_a_message(
+    store: mlflow.MlflowClient, registered: dict[str, str], tmp_path: Path
+) -> None:
+    version = registry.find("fish-base/3")
+    files = Path(mlflow.artifacts.download_artifacts(run_id=version.run_id))
+    (files / "model/artifacts/base/model.json").unlink()
+    with pytest.raises(UserError, match=r"the files of fish-base/3 are gone, or are not fishline"):
+        registry.fetch(version, tmp_path)
+    with pytest.raises(UserError, match=r"the files of fish-base/99 cannot be had"):
+        registry.fetch(replace(version, number=99), tmp_path)
+
+
+def test_a_file_of_a_run(
+    store: mlflow.MlflowClient, registered: dict[str, str], tmp_path: Path
+) -> None:
+    version = registry.find("fish-base/1")
+    found = registry.run_file(version, "model/artifacts/base/model.json", tmp_path)
+    assert found is not None and found.read_text().startswith("{")
+    assert registry.run_file(version, "model/nothing.json", tmp_path) is None

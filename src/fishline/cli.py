@@ -105,6 +105,176 @@ def curve(photographs: str, draws: int) -> None:
     main(photographs, draws)
 
 
+@main.command()
+@click.argument(
+    "photographs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO..."
+)
+@click.option(
+    "--model",
+    default="fish-finetuned@champion",
+    show_default=True,
+    help="fish-base/3, fish-base@champion, a run id, or a folder such as models/finetuned.",
+)
+@click.option("--json", "form", flag_value="json", help="A JSON object a line.")
+@click.option("--csv", "form", flag_value="csv", help="A table, with each species' probability.")
+@click.option("--text", "form", flag_value="text", default="text", hidden=True)
+def predict(
+    photographs: tuple[Path, ...], model: str, form: Literal["text", "json", "csv"]
+) -> None:
+    """Say which species is on each photograph.
+
+    PHOTO is a file, or a folder that is searched at any depth. A photograph unlike all that the
+    model was trained on is `unknown`. Exits with 1 if one could not be read.
+
+    \b
+    fishline predict catch.jpg
+    fishline predict --csv ~/Photographs > species.csv
+    """
+    from fishline.predict import predict
+
+    sys.exit(1 if predict(photographs, model, form) else 0)
+
+
+@main.command()
+@click.argument("model", required=False)
+@click.option("--json", "as_json", is_flag=True, help="All that is known, as JSON.")
+def models(model: str | None, as_json: bool) -> None:
+    """List the registered models: where each comes from and how good it is.
+
+    \b
+    fishline models
+    fishline models fish-finetuned --json
+    """
+    from fishline.listing import models
+
+    models(model, as_json)
+
+
+@main.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def compare(a: str, b: str, as_json: bool) -> None:
+    """Compare two models on the same test photographs, and say whether they really differ.
+
+    A and B are versions, aliases or ids of MLflow runs.
+
+    \b
+    fishline compare fish-finetuned@champion fish-finetuned/4
+    """
+    from fishline.compare import compare
+
+    compare(a, b, as_json)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--version", "number", type=click.IntRange(min=1), help="Its number.")
+@click.option("--run", help="Id of the MLflow run that trained it, or how that begins.")
+@click.option("--experiment", help="Name of the DVC experiment that trained it.")
+@click.option("--force", is_flag=True, help="Promote even if the gate refuses.")
+@click.option("--reason", default="", help="Why it is forced; stands in the history.")
+def promote(
+    model: str,
+    number: int | None,
+    run: str | None,
+    experiment: str | None,
+    force: bool,
+    reason: str,
+) -> None:
+    """Make a version of MODEL the champion, the newest by default, if the gate lets it.
+
+    The rules stand in params.yaml under gate. A refusal names the rule and moves nothing.
+
+    \b
+    fishline promote fish-finetuned
+    fishline promote fish-finetuned --experiment keen-roach
+    fishline promote fish-finetuned --version 4 --force --reason "new camera"
+    """
+    from fishline.promote import promote
+
+    promote(model, number, run, experiment, force, reason)
+
+
+@main.command()
+@click.argument("model")
+def rollback(model: str) -> None:
+    """Make the previous champion of MODEL the champion again.
+
+    \b
+    fishline rollback fish-finetuned
+    """
+    from fishline.promote import rollback
+
+    rollback(model)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, with all verdicts.")
+def history(model: str, as_json: bool) -> None:
+    """Show every move of the champion of MODEL: from, to, who, when and why.
+
+    \b
+    fishline history fish-finetuned
+    """
+    from fishline.history import history
+
+    history(model, as_json)
+
+
+@main.command()
+@click.argument("version")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def provenance(version: str, as_json: bool) -> None:
+    """Show where a registered version or a run comes from.
+
+    Code, data, parameters, environment, experiment, and the same of its base model:
+
+    fishline provenance fish-finetuned@champion
+    """
+    from fishline.origin import main
+
+    main(version, as_json)
+
+
+@main.command()
+@click.argument("experiment")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def runs(experiment: str, as_json: bool) -> None:
+    """List the MLflow runs of a DVC experiment.
+
+    Of one that DVC restored instead of computing it, the runs that computed it:
+
+    fishline runs wintry-cods
+    """
+    from fishline.runs import main
+
+    main(experiment, as_json)
+
+
+@main.command()
+@click.argument("version")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    help="Leave the clone in this folder, which must not be there yet.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; what the stages say, to stderr.")
+def reproduce(version: str, keep: Path | None, as_json: bool) -> None:
+    """Train a registered version again, and say whether the same comes out.
+
+    In a temporary clone, from the code, parameters and data of then; nothing here changes:
+
+    fishline reproduce fish-finetuned/3
+
+    Exit code 0: the model's bytes and its test metrics are the same. 1: they are not.
+    """
+    from fishline.reproduce import main
+
+    main(version, keep, as_json)
+
+
 @main.group()
 def track() -> None:
     """Look after what goes to MLflow."""

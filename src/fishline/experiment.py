@@ -13,11 +13,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from fishline import distributed, models, plots, registry, tracking
+from fishline import distributed, models, plots, registry, serving, tracking
 from fishline.checkpoints import Checkpoint, fingerprint, prune
 from fishline.dataset import Images
 from fishline.devices import find_device
 from fishline.files import read_json, require, write_json
+from fishline.known import write_known
 from fishline.models import Description, Normalize
 from fishline.networks import Network
 from fishline.params import Params, Training
@@ -30,7 +31,9 @@ from fishline.provenance import (
     stage_params,
     stored_outputs,
 )
+from fishline.reliability import find_reliability
 from fishline.run_log import Entry, RunLog
+from fishline.snapshot import snapshot
 from fishline.trainer import Pass, Trainer
 from fishline.training import Epoch, Progress, chosen_epoch, fit
 
@@ -91,13 +94,16 @@ def _run_first(job: Job, params: Params) -> None:
         with tracking.stage_run(
             job.stage, logged, job.parts, tags, key, run_id, params.system_metrics
         ) as log:
+            tags["git.snapshot"] = snapshot(log.run_id)
+            tracking.note({"git.snapshot": tags["git.snapshot"]})
             if saved:
                 _restore(log, saved)
             session = _Session(job, log, checkpoint if held else None)
             history = session.train(saved)
             with tracking.needs_store():
                 tracking.log_audit(audit)
-                record = _publish(job, log, history, logged, tags)
+                tracking.log_split(job.parts)
+                record = _publish(job, log, history, logged, tags, params.known_recall)
                 write_json(run_record(job.model), record)
         if held:
             checkpoint.finish(run_record(job.model))
@@ -206,21 +212,27 @@ class _Session:
 
 
 def _publish(
-    job: Job, log: RunLog, history: list[Epoch], logged: dict[str, Any], tags: Mapping[str, str]
+    job: Job,
+    log: RunLog,
+    history: list[Epoch],
+    logged: dict[str, Any],
+    tags: Mapping[str, str],
+    recall: float,
 ) -> dict[str, Any]:
     """Write the model and its curves, log and register them; the record of it."""
     log.finish()
-    models.save(MODELS / job.model, job.network, job.description)
+    folder = MODELS / job.model
+    description, known = find_reliability(job.network, job.description, job.parts, recall)
+    models.save(folder, job.network, description)
+    write_known(folder, known)
     kept = chosen_epoch(history, job.settings.keep)
     write_json(METRICS / f"{job.stage}.json", _summary(kept))
     tracking.log_metrics({"kept_epoch": kept.epoch, "kept_val_accuracy": kept.val_accuracy})
     tracking.log_files(_curves(job.stage, history), "plots")
     _log_validation(job)
     train = job.parts["train"]
-    example = train.pixels[train.rows[:2]].numpy()
-    model_id = registry.log_model(
-        log.run_id, job.network, job.description, example, MODELS / job.model, logged
-    )
+    example = train.pixels[train.rows[:1]].numpy()[0]
+    model_id = serving.log_model(log.run_id, description, example, folder, logged)
     version = registry.register(job.model, log.run_id, model_id, tags)
     name = registry.NAMES[job.model]
     return {"run_id": log.run_id, "model_id": model_id, "name": name, "version": version}

@@ -1,7 +1,8 @@
 """Networks, what is frozen in them, and the two files that hold one.
 
 A model's folder holds `model.safetensors` (the weights) and `model.json` (`Description`): what
-evaluation, fine-tuning and serving must know, written once, so that none can disagree.
+evaluation, fine-tuning and serving must know, written once, so that none can disagree. Beside
+them lies `known.safetensors` (known.py).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Description:
     image_size:         edge of the input in pixels
     mean, std:          per channel (R, G, B) on the scale 0…1; inputs are (x − mean) / std
     split:              the strategy that its training images were chosen by
+    temperature:        what logits are divided by to become probabilities, see calibration.py
     """
 
     network: str
@@ -39,6 +41,7 @@ class Description:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     split: str
+    temperature: float = 1.0
 
 
 def build(description: Description) -> Network:
@@ -112,22 +115,6 @@ class Normalize(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return (images - self.mean) / self.std
-
-
-class Classifier(nn.Module):
-    """A network with its input and output sides: pixels in, probabilities out.
-
-    uint8 (b, size, size, 3), RGB, to float32 (b, classes), in the order of the species.
-    """
-
-    def __init__(self, network: Network, description: Description) -> None:
-        super().__init__()
-        self.normalize = Normalize(description)
-        self.network = network
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(self.normalize(scale(pixels)))
-        return logits.softmax(dim=1)
 
 
 def save(folder: Path, network: Network, description: Description) -> None:

@@ -30,6 +30,11 @@ class Network(nn.Module):
         logits: torch.Tensor = self.classifier(self.features(images))
         return logits
 
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """What the last layer is given: float (b, d)."""
+        embeddings: torch.Tensor = self.classifier[:-1](self.features(images))
+        return embeddings
+
 
 class Notebook(Network):
     """The course notebook's network: four 5×5 convolutions, four fully connected layers.

@@ -106,6 +106,17 @@ class Finetune(Recipe):
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What is asked of a model before it becomes the champion; gate.py has the rules."""
+
+    accuracy_margin: float
+    recall_margin: float
+    leak_audit: bool
+    clean_tree: bool
+    reproduces: bool
+
+
+@dataclass(frozen=True)
 class Params(Recipe, Method):
     image_size: int
     sample: Sample
@@ -114,6 +125,8 @@ class Params(Recipe, Method):
     model: Model
     launch: str
     system_metrics: bool
+    known_recall: float
+    gate: Gate
     base: Base
     finetune: Finetune
 
@@ -155,6 +168,10 @@ _SEED: tuple[str, Callable[[Any], bool]] = (
     lambda v: 0 <= v < 2**32,
 )
 _NOT_NEGATIVE: tuple[str, Callable[[Any], bool]] = ("must be 0 or more", lambda v: v >= 0)
+_MARGIN: tuple[str, Callable[[Any], bool]] = (
+    "must lie between 0 (no fall) and 1 (any fall)",
+    lambda v: 0 <= v <= 1,
+)
 _FRACTION: tuple[str, Callable[[Any], bool]] = ("must lie between 0 and 1", lambda v: 0 < v < 1)
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -171,7 +188,10 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "patience": ("must be 0 (off) or more", lambda v: v >= 0),
     "launch": ("must be a command, such as python", lambda v: bool(v.strip())),
     "checkpoint_minutes": _POSITIVE,
+    "known_recall": ("must be above 0, and 1 at most", lambda v: 0 < v <= 1),
     "model.weights": ("must be none, default or the path of a file", bool),
+    "gate.accuracy_margin": _MARGIN,
+    "gate.recall_margin": _MARGIN,
     "finetune.views": _POSITIVE,
     "split.seed": _SEED,
     "split.train": _FRACTION,

@@ -1,7 +1,7 @@
 """Stage `preprocess`: decode every photograph once, resize it, and find copies.
 
 Reads `data.dir`, writes `data/cache/`:
-    pixels/         the photographs, packed (packing.py); later stages memory-map them
+    pixels/         the photographs, packed (packing.py)
     manifest.csv    a row per file: file, species, index (row in the packed files), width, height,
                     mode, sha256 (of the file), original (the first file that shows the same
                     photograph), confidence of that, alike (another original that looks like it)
@@ -10,9 +10,6 @@ Reads `data.dir`, writes `data/cache/`:
 
 What an earlier run decoded is used again, by content: only new photographs are decoded. Pixels are
 held for 1/256 of the set and some more at a time; copies.py takes about 3 KB for each photograph.
-
-Pillow releases the GIL while it decodes and resizes, so threads use all cores; measured on two
-cores they are as quick as processes and need no pickling.
 """
 
 from __future__ import annotations
@@ -21,11 +18,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -40,12 +34,10 @@ from fishline.originals import name_originals
 from fishline.packing import made_by, pack
 from fishline.params import Data, load_params
 from fishline.paths import CACHE, METRICS
+from fishline.threads import in_threads
 
-CHUNK = 512  # photographs under way at once: bounds the memory, whatever the size of the set
 COLUMNS = "file species index width height mode sha256 original confidence alike".split()
 
-In = TypeVar("In")
-Out = TypeVar("Out")
 File = tuple[str, Path]  # species, path
 
 
@@ -115,7 +107,7 @@ def _digest_all(files: Sequence[File], root: Path) -> pd.DataFrame:
     rows = [
         (_printable(path.relative_to(root)), species, path, *found)
         for (species, path), found in zip(
-            files, _in_threads(_digest, [path for _, path in files]), strict=True
+            files, in_threads(_digest, [path for _, path in files]), strict=True
         )
     ]
     return pd.DataFrame(rows, columns=["file", "species", "path", "sha256", "reason"])
@@ -141,7 +133,7 @@ def _pack(files: pd.DataFrame, size: int, old: Path, new: Path) -> dict[str, str
     def decode_all(digests: Sequence[str]) -> Iterator[Decoded | str]:
         jobs = [(digest, contents[digest], size) for digest in digests]
         bar = tqdm(total=len(jobs), desc="decode", unit="image", disable=None)
-        for image in _in_threads(_decode, jobs):
+        for image in in_threads(_decode, jobs):
             bar.update()
             yield image
         bar.close()
@@ -158,14 +150,6 @@ def _decode(job: tuple[str, Path, int]) -> Decoded | str:
         return decode(content, size)
     except Exception as error:  # a decoder may raise anything on a broken file
         return reason(error)
-
-
-def _in_threads(work: Callable[[In], Out], jobs: Sequence[In]) -> Iterator[Out]:
-    """Results in the order of `jobs`, from all cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd but readable files
-        for start in range(0, len(jobs), CHUNK):
-            yield from pool.map(work, jobs[start : start + CHUNK])
 
 
 def _look_up(files: pd.DataFrame, packed: Cache) -> pd.DataFrame:

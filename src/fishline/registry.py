@@ -1,89 +1,250 @@
-"""Trained models in MLflow's model registry."""
+"""The registered models: registered once, found by what people call them, fetched.
+
+A registered model is addressed as `fish-finetuned/3`, `fish-finetuned@champion`, by MLflow's
+`models:/…`, or by the id of the run that trained it.
+"""
 
 from __future__ import annotations
 
-import warnings
+import re
+import tempfile
 from collections.abc import Mapping
-from importlib.metadata import version
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
-import numpy.typing as npt
-from mlflow.entities import LoggedModelStatus
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.exceptions import MlflowException
 
-from fishline.models import Classifier, Description
-from fishline.networks import Network
-from fishline.tracking import store_lock
+from fishline.errors import UserError
+from fishline.run_log import LOST
+from fishline.tracking import connect, experiment_name, store_lock, tracking_uri
 
 NAMES = {"base": "fish-base", "finetuned": "fish-finetuned"}
+CHAMPION, PREVIOUS = "champion", "previous"
 
 
-def log_model(
-    run_id: str,
-    network: Network,
-    description: Description,
-    example: npt.NDArray[np.uint8],
-    folder: Path,
-    params: Mapping[str, Any],
-) -> str:
-    """Log the network with its input and output sides to the active run, once; the model's id.
+@dataclass(frozen=True)
+class Version:
+    """One registered version.
 
-    Saved as `pt2` (torch.export), which holds no pickle. With an example of two or more images
-    the batch stays free; with one it would be fixed at one.
-
-    Args:
-        run_id: the active run.
-        example: uint8 (b ≥ 2, size, size, 3).
-        folder: the model's files, kept beside it: fine-tuning starts from these.
+    tags:            its own: where it comes from, what a gate said of it
+    metrics, params: of the run that trained it; metrics' names begin with `test_` where they are
+                     of the test images
+    created:         in UTC
     """
-    if known := _logged(run_id):
-        return known
-    size, classes = description.image_size, len(description.species)
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 3))]),
-        Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
-    )
-    model = Classifier(network.cpu(), description).eval()
-    with warnings.catch_warnings():
-        # torch.export says this of every model, wherever its weights are.
-        warnings.filterwarnings("ignore", "No complete tensor found in the group")
-        info = mlflow.pytorch.log_model(
-            model,
-            name="model",
-            signature=signature,
-            input_example=example,
-            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "torch", "numpy")],
-            metadata={"species": list(description.species), "image_size": size},
-            params={key: str(value) for key, value in params.items()},
-            serialization_format="pt2",
-        )
-    mlflow.log_artifacts(str(folder), "model_files")
-    model_id: str = info.model_id
-    return model_id
+
+    name: str
+    number: int
+    run_id: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    created: datetime
+    metrics: Mapping[str, float]
+    params: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.number}"
+
+    @property
+    def model(self) -> str:
+        """The folder below models/ that it was made in: base or finetuned."""
+        return next((model for model, name in NAMES.items() if name == self.name), self.name)
 
 
-def _logged(run_id: str) -> str | None:
-    """The model that a run has logged whole, before it broke off."""
-    client = mlflow.MlflowClient()
-    experiment = client.get_run(run_id).info.experiment_id
-    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-    whole = [str(model.model_id) for model in found if model.status == LoggedModelStatus.READY]
-    return whole[0] if whole else None
+def client() -> mlflow.MlflowClient:
+    """A client for the store.
+
+    Raises:
+        UserError: the store cannot be reached or used.
+    """
+    return connect()
 
 
 def register(model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> int:
     """Register a logged model once, however often asked; its version."""
-    client = mlflow.MlflowClient()
+    store = mlflow.MlflowClient()
     name = NAMES[model]
     with store_lock():
-        found = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
+        found = store.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
         if found:
             return int(found[0].version)
         registered = mlflow.register_model(
             f"models:/{model_id}", name, tags={**tags, "run_id": run_id}
         )
     return int(registered.version)
+
+
+def versions(name: str) -> list[Version]:
+    """All versions of a model, the newest first; none if the model is not registered."""
+    store = client()
+    found = store.search_model_versions(f"name = '{name}'")
+    aliases = _aliases(store, name) if found else {}
+    newest = sorted(found, key=lambda each: int(each.version), reverse=True)
+    return [_version(store, each, aliases) for each in newest]
+
+
+def find(reference: str) -> Version:
+    """The version that `reference` names: name/number, name@alias, name (its champion), run id.
+
+    Raises:
+        UserError: there is no such version; the message says what there is.
+    """
+    store = client()
+    text = reference.removeprefix("models:/")
+    if re.fullmatch(r"[0-9a-f]{8,32}", text):
+        return _of_run(store, text)
+    name, separator, rest = re.fullmatch(r"([^/@]*)([/@]?)(.*)", text).groups()  # type: ignore[union-attr]
+    try:
+        if separator == "/":
+            found = store.get_model_version(name, rest)
+        else:
+            found = store.get_model_version_by_alias(name, rest or CHAMPION)
+    except MlflowException:
+        raise UserError(_unknown(store, reference, name)) from None
+    return _version(store, found, _aliases(store, name))
+
+
+def _of_run(store: mlflow.MlflowClient, run_id: str) -> Version:
+    """The version trained by the run whose id begins with `run_id`."""
+    found = [
+        each
+        for name in NAMES.values()
+        for each in store.search_model_versions(f"name = '{name}'")
+        if str(each.run_id).startswith(run_id)
+    ]
+    if len(found) != 1:
+        several = f"{len(found)} registered models are of runs that begin with"
+        raise UserError(f"{several if found else 'no registered model is of run'} {run_id}")
+    return _version(store, found[0], _aliases(store, found[0].name))
+
+
+def _unknown(store: mlflow.MlflowClient, reference: str, name: str) -> str:
+    """What to say of a reference that leads nowhere."""
+    there = {each.name: each for each in store.search_registered_models()}
+    if name not in there:
+        names = ", ".join(sorted(there)) or "none; `dvc repro` trains and registers models"
+        return f"{reference}: {tracking_uri()} has no registered model '{name}'. It has: {names}"
+    numbers = sorted(int(each.version) for each in store.search_model_versions(f"name = '{name}'"))
+    aliases = ", ".join(sorted(there[name].aliases)) or "none"
+    have = f"{name} has the versions {', '.join(map(str, numbers))} and the aliases: {aliases}"
+    wanted = reference.removeprefix("models:/")
+    if wanted in (name, f"{name}@{CHAMPION}"):
+        return (
+            f"{name} has no champion yet. `fishline promote {name}` makes its newest version the "
+            f"champion; {name}/{max(numbers, default=1)} names a version. {have}."
+        )
+    return f"{reference}: there is no such version. {have}."
+
+
+def _aliases(store: mlflow.MlflowClient, name: str) -> dict[str, list[str]]:
+    """Aliases by version. A version that was found by search does not say its own."""
+    named: dict[str, list[str]] = {}
+    for alias, number in store.get_registered_model(name).aliases.items():
+        named.setdefault(str(number), []).append(alias)
+    return named
+
+
+def _version(store: mlflow.MlflowClient, found: Any, aliases: Mapping[str, list[str]]) -> Version:
+    try:
+        data = store.get_run(found.run_id).data
+        metrics, params = dict(data.metrics), dict(data.params)
+    except MlflowException:  # the run was deleted for good
+        metrics, params = {}, {}
+    return Version(
+        name=found.name,
+        number=int(found.version),
+        run_id=str(found.run_id),
+        aliases=tuple(sorted(aliases.get(str(found.version), []))),
+        tags=dict(found.tags),
+        created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        metrics=metrics,
+        params=params,
+    )
+
+
+def fetch(version: Version, folder: Path) -> Path:
+    """Download a registered model into `folder`; the folder in it that `models.load` reads.
+
+    Raises:
+        UserError: files of it are gone.
+    """
+    try:
+        whole = mlflow.artifacts.download_artifacts(
+            f"models:/{version.name}/{version.number}", dst_path=str(folder)
+        )
+    except (*LOST, OSError) as error:
+        raise UserError(f"the files of {version} cannot be had: {error}") from None
+    for description in Path(whole).glob("artifacts/*/model.json"):
+        return description.parent
+    raise UserError(f"the files of {version} are gone, or are not fishline's: no model.json")
+
+
+def run_file(version: Version, path: str, folder: Path) -> Path | None:
+    """Download one file of the run that trained `version`; None if it has no such file."""
+    try:
+        found = mlflow.artifacts.download_artifacts(
+            run_id=version.run_id, artifact_path=path, dst_path=tempfile.mkdtemp(dir=folder)
+        )
+    except (*LOST, OSError):
+        return None
+    return Path(found)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands in the store, registered or not; `started` is in UTC."""
+
+    run_id: str
+    status: str
+    started: datetime
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    params: Mapping[str, str]
+
+
+def runs(condition: str = "") -> list[Run]:
+    """The experiment's runs, newest first, that fulfil `condition`, in MLflow's search words."""
+    store = client()
+    experiment = store.get_experiment_by_name(experiment_name())
+    found: list[Any] = []
+    token = None
+    while experiment:
+        page = store.search_runs([experiment.experiment_id], condition, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            break
+    return [_run(each) for each in found]
+
+
+def get_run(run_id: str) -> Run | None:
+    """A run by its whole id; None if the store has none."""
+    try:
+        return _run(client().get_run(run_id))
+    except MlflowException:
+        return None
+
+
+def _run(found: Any) -> Run:
+    started = datetime.fromtimestamp(found.info.start_time / 1000, UTC)
+    data = found.data
+    return Run(found.info.run_id, found.info.status, started, data.tags, data.metrics, data.params)
+
+
+def weights_size(version: Version) -> int | None:
+    """Bytes of the weights of a registered model; None if its files are gone."""
+    root = f"models:/{version.name}/{version.number}"
+    try:
+        inside = mlflow.artifacts.list_artifacts(f"{root}/artifacts")
+        files: list[Any] = [
+            file
+            for folder in inside
+            if folder.is_dir
+            for file in mlflow.artifacts.list_artifacts(f"{root}/{folder.path}")
+        ]
+    except (*LOST, OSError):
+        return None
+    sizes = [file.file_size for file in files if file.path.endswith("/model.safetensors")]
+    return int(sizes[0]) if sizes and sizes[0] is not None else None

@@ -12,17 +12,19 @@ import random
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # else an absent server costs minutes
 
 import click
 import mlflow
 import mlflow.data.pandas_dataset
+import pandas as pd
 import psutil
 from filelock import FileLock
 from mlflow.entities import Metric, RunStatus
@@ -220,6 +222,12 @@ def _log_dataset(stage: str, part: str, images: Images) -> None:
     mlflow.log_input(dataset, context=CONTEXTS[part])
 
 
+def note(tags: Mapping[str, str]) -> None:
+    """Tags of the active run; if the store is away just then, the registered version has them."""
+    with suppress(*LOST):
+        mlflow.set_tags(dict(tags))
+
+
 def log_metrics(values: Mapping[str, float]) -> None:
     """Metrics of the active run that have no step."""
     mlflow.log_metrics(dict(values))
@@ -230,6 +238,13 @@ def log_audit(audit: Mapping[str, Any]) -> None:
     mlflow.log_dict(dict(audit), "split.json")
     copies = "test_images_with_a_copy_in_train"
     mlflow.log_metrics({copies: audit[copies], f"{copies}_if_random": audit["random"][copies]})
+
+
+def log_split(parts: Mapping[str, Images]) -> None:
+    """Log which image was used for what, as `split.csv`: what a later comparison must know."""
+    columns = ["file", "sha256", "original", "species", "part"]
+    whole = pd.concat([images.table[columns] for images in parts.values()])
+    mlflow.log_text(whole.to_csv(index=False), "split.csv")
 
 
 def log_files(paths: list[Path], folder: str) -> None:
@@ -243,6 +258,7 @@ def log_report(
     summary: Mapping[str, float],
     species: Mapping[str, Any],
     files: list[Path],
+    predictions: Path,
 ) -> bool:
     """Add a model's test metrics and pictures to the run that trained it.
 
@@ -250,6 +266,7 @@ def log_report(
         record: run_id and model_id.
         summary: the few metrics to compare runs by; each gets a chart in the UI.
         species: details, as one file.
+        predictions: a row per test image, as `test/predictions.csv`.
 
     Returns:
         False if the store has no such run: models can come without the store they were logged to.
@@ -266,6 +283,7 @@ def log_report(
     for path in files:
         client.log_artifact(record["run_id"], str(path), "test")
     client.log_dict(record["run_id"], dict(species), "test/species.json")
+    client.log_text(record["run_id"], predictions.read_text(), "test/predictions.csv")
     return True
 
 
