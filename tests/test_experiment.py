@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from fishline import checkpoints, experiment, registry, run_log, track, tracking
+from fishline import checkpoints, experiment, registry, run_log, serving, track, tracking
 from fishline.checkpoints import kept
 from fishline.dataset import Images
 from fishline.devices import seed_everything
@@ -37,7 +37,7 @@ def project(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checkpoints, "project_root", lambda: tmp_path)
     monkeypatch.setattr(checkpoints, "SPACING", 0.0)
-    monkeypatch.setattr(registry, "log_model", lambda *arguments: "m-1")
+    monkeypatch.setattr(serving, "log_model", lambda *arguments: "m-1")
     monkeypatch.setattr(registry, "register", lambda *arguments: 1)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     Path("metrics").mkdir()
@@ -63,7 +63,7 @@ def train(
 ) -> Callable[..., None]:
     """A function that trains as the stage does; its data are this test's own."""
     table = images.table.assign(original="x", sha256=request.node.name)
-    parts = dict.fromkeys(("train", "validation"), replace(images, table=table))
+    parts = {p: replace(images, table=table.assign(part=p)) for p in ("train", "validation")}
     described = replace(description, network="fishline")
 
     def run(**changes: Any) -> None:
@@ -88,7 +88,8 @@ def train(
 
 
 def outputs() -> dict[str, str]:
-    names = ("models/base/model.safetensors", "metrics/train-base.json", "plots/train-base.csv")
+    names = ["models/base/model.safetensors", "models/base/model.json", "plots/train-base.csv"]
+    names += ["models/base/known.safetensors", "metrics/train-base.json"]
     return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in names}
 
 

@@ -16,26 +16,22 @@ BINS = 15  # as in the paper
 RANGE = (0.05, 20.0)
 
 
-def find_temperature(
-    logits: Floats, labels: npt.NDArray[np.integer], photographs: int | None = None
-) -> float:
+def find_temperature(logits: Floats, labels: npt.NDArray[np.integer]) -> float:
     """The temperature under which the images' own species are likeliest.
 
-    Of few photographs all may be told right, and the best temperature is then 0: certainty. As in
-    Platt's scaling, the true species therefore gets (n + 1) / (n + 2) of the target, the others
-    what is left, where n is the number of photographs: what n successes in a row allow to say.
+    Where all images are told right, the likeliest temperature is 0: certainty. The true species
+    therefore gets (n + 1) / (n + 2) of the target, the others what is left (Platt 1999,
+    "Probabilistic outputs for support vector machines").
 
     Args:
         logits: (n, classes)
         labels: (n,), positions
-        photographs: how many the images show, if several show one; copies tell nothing new.
     """
     from scipy.optimize import minimize_scalar
 
     images, classes = logits.shape
-    count = images if photographs is None else photographs
-    targets = np.full((images, classes), 1 / (count + 2) / (classes - 1))
-    targets[np.arange(images), labels] = (count + 1) / (count + 2)
+    targets = np.full((images, classes), 1 / (images + 2) / (classes - 1))
+    targets[np.arange(images), labels] = (images + 1) / (images + 2)
 
     def loss(log_temperature: float) -> float:
         return float(-(targets * log_softmax(logits, math.exp(log_temperature))).sum(1).mean())

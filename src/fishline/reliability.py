@@ -26,9 +26,8 @@ def find_reliability(
     """
     normalize = Normalize(description)
     validation, labels = embed(network, normalize, parts["validation"])
-    photographs = parts["validation"].table["original"].nunique()
     logits = classify(network, validation)
-    temperature = find_temperature(logits.numpy(), labels.numpy(), photographs)
+    temperature = find_temperature(logits.numpy(), labels.numpy())
     train, train_labels = embed(network, normalize, _some(parts["train"]))
     known = find_known(train.numpy(), train_labels.numpy(), validation.numpy(), recall)
     return replace(description, temperature=temperature), known
