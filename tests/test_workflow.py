@@ -12,9 +12,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import pytest
 from clone import DATA, TRAINING, Clone, free_port, readme_commands, stages_run
+
+from fishline.predictor import Predictor
 
 STAGES = ("sample", "preprocess", "split", "explore", "train-base", "finetune", "evaluate")
 
@@ -83,6 +86,21 @@ def test_both_models_are_registered_and_lead_back_to_their_runs(clone: Clone, re
     base = json.loads((clone.folder / "models/base.run.json").read_text())["run_id"]
     assert versions["fish-finetuned"].tags["base.run_id"] == base
     assert versions["fish-finetuned"].tags["base.model_version"] == "fish-base/1"
+
+
+@pytest.mark.parametrize("model", ["base", "finetuned"])
+def test_what_is_served_is_what_was_evaluated(clone: Clone, repro: str, model: str) -> None:
+    """Photograph by photograph: from the files as served, from the cache as evaluated."""
+    table = pd.read_csv(clone.folder / f"plots/{model}-predictions.csv")
+    predictor = Predictor(clone.folder / "models" / model)
+    files = [clone.folder / "data/sample" / file for file in table["file"]]
+    answers = list(predictor.predict(files))
+    assert [answer.species for answer in answers] == table["answer"].tolist()
+    species = list(predictor.description.species)
+    served = [[answer.probabilities[name] for name in species] for answer in answers]
+    np.testing.assert_allclose(served, table[species], atol=2e-6)
+    best = table[species].idxmax(axis=1)
+    assert best.tolist() == table["predicted"].tolist()
 
 
 def test_a_killed_training_goes_on_as_the_same_run_and_ends_with_the_same_bytes(
