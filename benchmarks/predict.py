@@ -6,6 +6,7 @@
 Photographs, in turn in every round, of one registered model, in images/s:
     one by one   a loop over the files, each one call of the loaded model's `predict`
     together     the same files through what `fishline predict` calls
+    decoding     the same files decoded on all cores, and nothing else
 
 Requests with one photograph each, in base64, to `mlflow models serve`, by 1 and by 8 clients that
 ask again as soon as they are answered: requests/s, the median and the 99th percentile in ms.
@@ -35,8 +36,9 @@ import pandas as pd
 from report import print_table, short, summaries, write
 
 from fishline import registry
-from fishline.images import find_images
+from fishline.images import decode, find_images, read
 from fishline.predictor import Predictor
+from fishline.threads import in_threads
 
 CLIENTS = (1, 8)
 
@@ -59,7 +61,12 @@ def measure_batches(files: Path, paths: Sequence[Path], rounds: int) -> dict[str
         for _ in predictor.predict(some):
             pass
 
-    ways = {"one by one": one_by_one, "together": together}
+    def decoding(some: Sequence[Path]) -> None:
+        for _ in in_threads(lambda path: decode(read(path), size), some):
+            pass
+
+    size = predictor.description.image_size
+    ways = {"one by one": one_by_one, "together": together, "decoding": decoding}
     for work in ways.values():
         work(paths[:32])  # what is slow the first time is not what is asked
     found: dict[str, list[float]] = {name: [] for name in ways}
@@ -126,9 +133,12 @@ def measure_requests(port: int, bodies: Sequence[str], clients: int, seconds: fl
     return took
 
 
-def readable(files: Path, paths: Sequence[Path]) -> list[Path]:
-    found = Predictor(files).predict(paths)
-    return [path for path, answer in zip(paths, found, strict=True) if not answer.error]
+def is_whole(path: Path) -> bool:
+    try:
+        decode(read(path), 48)
+    except Exception:  # a decoder may raise anything on a broken file
+        return False
+    return True
 
 
 def requests_table(port: int, paths: Sequence[Path], seconds: float) -> dict[str, dict[str, Any]]:
@@ -158,16 +168,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    paths = list(islice(cycle(find_images(asked.photographs)), asked.count))
+    whole = [path for path in find_images(asked.photographs) if is_whole(path)]
+    paths = list(islice(cycle(whole), asked.count))
     if not paths:
         sys.exit(f"no photographs in {asked.photographs}")
     with tempfile.TemporaryDirectory() as folder:
         files = registry.fetch(registry.find(asked.model), Path(folder))
         batches = measure_batches(files, paths, asked.rounds)
         with served(files.parents[1]) as port:
-            requests = requests_table(port, readable(files, paths[:100]), asked.seconds)
-    pairs = zip(batches["together"], batches["one by one"], strict=True)
-    ratios = {"together / one by one": [ours / theirs for ours, theirs in pairs]}
+            requests = requests_table(port, paths[:100], asked.seconds)
+    ratios = {
+        f"together / {other}": [
+            ours / theirs for ours, theirs in zip(batches["together"], batches[other], strict=True)
+        ]
+        for other in ("one by one", "decoding")
+    }
     rows = [["photographs", "images/s, median (lowest–highest)"]]
     print_table(rows + [[name, short(values)] for name, values in (batches | ratios).items()])
     print()

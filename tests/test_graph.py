@@ -86,6 +86,12 @@ def test_no_stage_imports_another(stage: str) -> None:
     assert not imported(stage.replace("-", "_"), set()) & others
 
 
+def test_artifacts_have_the_names_of_the_registry() -> None:
+    paths = {name: entry["path"] for name, entry in GRAPH["artifacts"].items()}
+    assert paths == {"fish-base": "models/base", "fish-finetuned": "models/finetuned"}
+    assert set(paths.values()) <= {path for stage in STAGES for path in outputs(stage)}
+
+
 def test_plots_show_what_stages_write() -> None:
     written = {path for stage in STAGES for path in outputs(stage)}
     shown = set()

@@ -1,5 +1,6 @@
 """Where a result comes from: git, DVC, the data's hash, the parameters that a stage depends on."""
 
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -67,6 +68,17 @@ def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     assert provenance.git_tags() == {"git.commit": "unknown", "git.dirty": "unknown"}
+
+
+def test_a_run_says_what_machine_it_ran_on(checkout: Path) -> None:
+    tags = provenance.machine_tags()
+    assert tags["threads"] == "1"  # as conftest.py has it
+    assert tags["environment"] == "unknown"
+    (checkout / "requirements.txt").write_text("torch\n")
+    assert provenance.machine_tags() == tags | {
+        "environment": hashlib.sha256(b"torch\n").hexdigest()[:16]
+    }
+    assert all(tags.values())
 
 
 def test_the_project_is_found_from_a_folder_inside(

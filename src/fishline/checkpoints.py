@@ -25,7 +25,7 @@ from fishline import distributed
 from fishline.files import read_json, replacing, write_json
 from fishline.provenance import project_root
 
-SPACING = 5.0  # seconds between checkpoints at the ends of short epochs
+SPACING = 10.0  # seconds between checkpoints at the ends of short epochs
 KEPT = 30  # days after which the checkpoint of an unfinished training is given up
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
+import platform
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fishline.git import GitError, git
 from fishline.params import Params
 from fishline.schema import as_dict, flatten, read_yaml
 
@@ -47,10 +48,9 @@ def git_tags() -> dict[str, str]:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
+        return git(*arguments).strip()
+    except GitError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def dvc_tags(stage: str) -> dict[str, str]:
@@ -60,13 +60,43 @@ def dvc_tags(stage: str) -> dict[str, str]:
 
 
 def run_tags(stage: str, tables: Iterable[pd.DataFrame], strategy: str) -> dict[str, str]:
-    """What every run says of its origin: git, DVC, the data in `tables`, how they were split."""
+    """What every run says of its origin: git, DVC, machine, the data in `tables`, their split."""
     return {
         **git_tags(),
         **dvc_tags(stage),
+        **machine_tags(),
         "data.hash": data_hash(pd.concat(tables)),
         "split.strategy": strategy,
     }
+
+
+def machine_tags() -> dict[str, str]:
+    """What else decides the bytes of a model: libraries, and the processor that computes it."""
+    import torch
+
+    return {
+        "environment": environment_hash(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+        "cpu": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def environment_hash() -> str:
+    """The beginning of the SHA-256 of requirements.txt, the lock; "unknown" without one."""
+    lock = Path("requirements.txt")
+    return hashlib.sha256(lock.read_bytes()).hexdigest()[:16] if lock.is_file() else "unknown"
+
+
+def _processor() -> str:
+    try:  # Linux alone; elsewhere the platform module knows
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def data_hash(table: pd.DataFrame) -> str:

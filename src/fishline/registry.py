@@ -233,6 +233,23 @@ def _run(found: Any) -> Run:
     return Run(found.info.run_id, found.info.status, started, data.tags, data.metrics, data.params)
 
 
+def known(name: str) -> list[Version]:
+    """All versions of `name`, the newest first.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = versions(name) if "'" not in name else []  # MLflow's search cannot quote it
+    if not found:
+        others = [each for each in NAMES.values() if each != name]
+        there = ", ".join(each for each in others if versions(each)) or "none"
+        raise UserError(
+            f"{tracking_uri()} has no registered model '{name}'; it has: {there}. "
+            "`dvc repro` trains and registers models."
+        )
+    return found
+
+
 def weights_size(version: Version) -> int | None:
     """Bytes of the weights of a registered model; None if its files are gone."""
     root = f"models:/{version.name}/{version.number}"
