@@ -95,8 +95,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     """A table that `write_csv` wrote; names stay as they are: a species may be called 001 or NA."""
     import pandas as pd
 
-    texts = ("file", "species", "original", "alike", "sha256", "mode", "part", "reason")
-    names = dict.fromkeys(texts, str)
+    texts = "file species original alike sha256 mode part reason predicted answer"
+    names = dict.fromkeys(texts.split(), str)
     return pd.read_csv(path, dtype=names, keep_default_na=False)
 
 

@@ -1,0 +1,169 @@
+"""`fishline promote` and `fishline rollback`: which version is the champion."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+from tabulate import tabulate  # type: ignore[import-untyped]
+
+from fishline import gate, keep, moves, registry
+from fishline.aliases import RegisteredModel, needs_registry
+from fishline.errors import UserError
+from fishline.gate import Verdict
+from fishline.moves import Entry
+from fishline.params import Gate, load_params
+from fishline.registry import CHAMPION, PREVIOUS, Version
+from fishline.tracking import store_lock
+
+
+def promote(
+    name: str, number: int | None, run: str | None, experiment: str | None, force: bool, reason: str
+) -> None:
+    """Make a version of `name` the champion, if the gate lets it; by default the newest.
+
+    Raises:
+        UserError: the gate refuses, which moves nothing, or there is no such version.
+    """
+    if force and not reason.strip():
+        raise UserError('--force needs --reason "…": whoever reads the history will ask why')
+    candidate = find_candidate(name, number, run, experiment)
+    settings = load_params().gate
+    store = RegisteredModel(name)
+    moved = False
+    while not moved:  # judged again if the champion, which it is judged against, has changed
+        champion = _version(name, store.aliases().get(CHAMPION))
+        if champion and champion.number == candidate.number:
+            with needs_registry(), store_lock():
+                moves.settle(store)
+            return click.echo(f"{candidate} is the champion already")
+        verdicts = _judge(store, candidate, champion, settings)
+        refused = [each for each in verdicts if not each.passed]
+        if refused and not force:
+            why = "\n".join(f"  {each.rule}: {each.figures}" for each in refused)
+            raise UserError(
+                f"{candidate} is not promoted; {champion or 'no version'} stays champion\n{why}\n"
+                '`--force --reason "…"` promotes it nevertheless.'
+            )
+        entry = Entry(
+            "promote",
+            champion.number if champion else None,
+            candidate.number,
+            whoever(),
+            reason,
+            {each.rule: str(each) for each in verdicts},
+        )
+        moved = _move(store, entry, candidate)
+    click.echo(f"{candidate} is the champion now" + (f", {champion} the previous" * bool(champion)))
+
+
+def rollback(name: str) -> None:
+    """Swap the champion with the version that it replaced.
+
+    Raises:
+        UserError: there is no previous champion.
+    """
+    registry.known(name)
+    store = RegisteredModel(name)
+    with needs_registry(), store_lock():
+        moves.settle(store)
+        aliases = store.aliases()
+    champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
+    if champion is None or previous is None or champion == previous:
+        raise UserError(
+            f"{name} has no previous champion to go back to; `fishline promote {name} --version N` "
+            f"makes version N the champion, `fishline models {name}` lists them"
+        )
+    back = registry.find(f"{name}/{previous}")
+    if not _move(store, Entry("rollback", champion, previous, whoever()), back):
+        raise UserError(f"somebody else moved the champion of {name} meanwhile; look, then decide")
+    click.echo(f"{name}/{previous} is the champion again, {name}/{champion} the previous")
+
+
+def _judge(
+    store: RegisteredModel, candidate: Version, champion: Version | None, settings: Gate
+) -> Sequence[Verdict]:
+    """What the gate says, printed and kept as tags of the candidate."""
+    from fishline.examine import facts  # loads torch
+
+    verdicts = gate.judge(facts(candidate, champion), settings)
+    passed = all(each.passed for each in verdicts)
+    click.echo(f"{candidate} against {champion or 'no champion'}:")
+    rows = [[each.rule, "pass" if each.passed else "FAIL", each.figures] for each in verdicts]
+    click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
+    tags = {each.rule: str(each) for each in verdicts} | {
+        "verdict": "pass" if passed else "FAIL",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "against": str(champion or "none"),
+    }
+    with needs_registry():
+        for key, text in tags.items():
+            store.tag_version(candidate.number, f"gate.{key}", text)
+    return verdicts
+
+
+def _move(store: RegisteredModel, entry: Entry, version: Version) -> bool:
+    """Keep what `version` needs, then move; False if the champion is not what `entry` says."""
+    kept = keep.keep(version)
+    with needs_registry(), store_lock():
+        if store.aliases().get(CHAMPION) != entry.replaced:
+            return False
+        if kept:
+            store.tag_version(version.number, "git.kept", kept)
+        moves.move(store, entry)
+    keep.follow(version.name)
+    return True
+
+
+def find_candidate(
+    name: str, number: int | None, run: str | None, experiment: str | None
+) -> Version:
+    """The version of `name` that is meant; without a choice the newest.
+
+    Raises:
+        UserError: there is none, or more than one choice was made.
+    """
+    if sum(choice is not None for choice in (number, run, experiment)) > 1:
+        raise UserError("--version, --run and --experiment exclude each other")
+    versions = registry.known(name)
+    if number is not None:
+        found = [each for each in versions if each.number == number]
+        have = ", ".join(str(each.number) for each in reversed(versions))
+    elif run is not None:
+        found = [each for each in versions if run and each.run_id.startswith(run)]
+        if len({each.run_id for each in found}) > 1:
+            raise UserError(f"{len(found)} runs of {name} begin with {run}; write more of the id")
+        have = ", ".join(f"{each.run_id[:8]} (version {each.number})" for each in versions)
+    elif experiment is not None:
+        found = [each for each in versions if each.tags.get("dvc.exp") == experiment]
+        have = ", ".join(dict.fromkeys(e for v in versions if (e := v.tags.get("dvc.exp"))))
+    else:
+        return versions[0]
+    if not found:
+        choice = f"version {number}" if number is not None else f"version of {run or experiment}"
+        raise UserError(f"{name} has no {choice}. There are: {have or 'no experiments'}")
+    return found[0]
+
+
+def _version(name: str, number: int | None) -> Version | None:
+    return None if number is None else registry.find(f"{name}/{number}")
+
+
+def whoever() -> str:
+    """git's user, else login@host."""
+    try:
+        asked = subprocess.run(
+            ["git", "config", "user.name"], capture_output=True, text=True, check=False
+        )
+        if asked.returncode == 0 and asked.stdout.strip():
+            return asked.stdout.strip()
+    except FileNotFoundError:
+        pass
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError, ImportError):  # a user without a name, as in some containers
+        return f"somebody@{socket.gethostname()}"
