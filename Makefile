@@ -53,8 +53,13 @@ bench: env
 	dvc repro --quiet split
 	python benchmarks/training.py --quick
 
+# A store on a server has its own pages there.
 ui: env
-	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+	@case "$$MLFLOW_TRACKING_URI" in \
+	http*) echo "$$MLFLOW_TRACKING_URI"; python -m webbrowser "$$MLFLOW_TRACKING_URI" ;; \
+	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	    mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
+	esac
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header \

@@ -107,9 +107,9 @@ DATA = "## Your own photographs"
 TRAINING = "## Training"
 
 
-def readme_commands(section: str = "") -> list[str]:
-    """The commands of the README, or of one section, in their order."""
-    readme = (ROOT / "README.md").read_text()
+def readme_commands(section: str = "", page: str = "README.md") -> list[str]:
+    """The commands of the README or of another page, or of one section, in their order."""
+    readme = (ROOT / page).read_text()
     if section:
         readme = re.split(r"^## ", readme.partition(f"{section}\n")[2], flags=re.MULTILINE)[0]
     blocks = re.findall(r"```console\n(.*?)```", readme, flags=re.DOTALL)

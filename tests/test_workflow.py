@@ -11,6 +11,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -156,7 +157,9 @@ def test_a_bad_parameter_stops_an_experiment_with_a_message(clone: Clone, repro:
 
 ELSEWHERE = readme_commands(DATA) + readme_commands(TRAINING)
 COMMANDS = [c for c in readme_commands() if c not in ELSEWHERE]
-SPECIAL = ("make ui", "make test", "source .venv/bin/activate")
+SERVE = next(c for c in COMMANDS if c.startswith("mlflow models serve"))
+ASK = next(c for c in COMMANDS if "curl " in c)
+SPECIAL = ("make ui", "make test", "source .venv/bin/activate", SERVE, ASK)
 
 
 def test_the_readme_has_commands() -> None:
@@ -166,12 +169,25 @@ def test_the_readme_has_commands() -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in SPECIAL])
 def test_a_command_of_the_readme(clone: Clone, repro: str, command: str) -> None:
     before = len(clone.runs())
-    clone.run(f"source .venv/bin/activate && {command}")
+    said = clone.run(f"source .venv/bin/activate && {command}")
+    if command.startswith("fishline reproduce"):
+        assert stages_run(said) == [stage for stage in STAGES if stage != "explore"]
+        assert "the same bytes and test metrics" in said
+        assert "\nWarning: " not in said
+        assert len(clone.runs()) == before
     if command.startswith("dvc exp run -S"):
         assert len(clone.runs()) == before + 2  # a run for each training, however many processes
     if command.startswith("dvc queue start"):
         wait_for_queue(clone)
         assert len(clone.runs()) == before + 4  # two experiments of two trainings
+
+
+@pytest.mark.parametrize("command", readme_commands(page="docs/sweeps.md"))
+def test_a_command_of_the_page_on_sweeps(clone: Clone, repro: str, command: str) -> None:
+    """After those of the README: the page empties its queue before it starts a worker."""
+    before = len(clone.runs())
+    clone.run(f"source .venv/bin/activate && {command}")
+    assert len(clone.runs()) == before
 
 
 def wait_for_queue(clone: Clone) -> None:
@@ -190,6 +206,9 @@ def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro
         assert run.data.tags["dvc.exp"] in run.info.run_name
         assert "test_accuracy" in run.data.metrics
         clone.client().download_artifacts(run.info.run_id, "validation/confusion.csv")
+        state = f"refs/fishline/runs/{run.info.run_id}"  # also where the workspace is gone
+        assert f"\nlr: {run.data.params['lr']} " in clone.run(f"git show {state}:params.yaml")
+        assert run.data.tags["git.snapshot"] == clone.run(f"git rev-parse {state}").strip()
     versions = clone.client().search_model_versions()
     assert {r.info.run_id for r in queued} <= {v.run_id for v in versions}
     for name in {v.name for v in versions}:
@@ -199,26 +218,47 @@ def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro
 
 def test_make_ui_serves_the_runs(clone: Clone, repro: str) -> None:
     port = free_port()
-    environment = clone.environment() | {"MLFLOW_PORT": str(port)}
-    log = (clone.folder / "ui.log").open("w")
+    with started(clone, f"MLFLOW_PORT={port} make ui") as server:
+        assert patient_get(f"http://127.0.0.1:{port}/health", server) == "OK"
+
+
+def test_the_champion_is_served_as_the_readme_says(clone: Clone, repro: str) -> None:
+    """After its commands: they promote a version."""
+    port = free_port()
+    with started(clone, SERVE.replace("5001", str(port))) as server:
+        assert patient_get(f"http://127.0.0.1:{port}/ping", server) is not None
+        (served,) = json.loads(clone.run(ASK.replace("5001", str(port))))["predictions"]
+    said = clone.run("fishline predict --json data/sample/Trout/00001.png")
+    asked = json.loads(said)
+    assert served["error"] is None
+    assert served["species"] == asked["species"]
+    assert served["probabilities"] == pytest.approx(asked["probabilities"], abs=1e-6)
+
+
+@contextmanager
+def started(clone: Clone, command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`command` under way; afterwards it is ended, with all that it started."""
+    log = (clone.folder / "server.log").open("w")
     server = subprocess.Popen(
-        ["make", "ui"],
+        ["bash", "-c", command],
         cwd=clone.folder,
-        env=environment,
+        env=clone.environment(),
         stdout=log,
         stderr=log,
-        start_new_session=True,  # so that make and what it started can be ended together
+        start_new_session=True,  # so that it and what it started can be ended together
     )
     try:
-        answer = patient_get(f"http://127.0.0.1:{port}/health", server)
-        assert answer == "OK", (clone.folder / "ui.log").read_text()
+        yield server
+    except BaseException:
+        print((clone.folder / "server.log").read_text())
+        raise
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
         log.close()
 
 
-def patient_get(url: str, server: subprocess.Popen[bytes]) -> str:
+def patient_get(url: str, server: subprocess.Popen[bytes]) -> str | None:
     for _ in range(120):
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
@@ -227,7 +267,7 @@ def patient_get(url: str, server: subprocess.Popen[bytes]) -> str:
             if server.poll() is not None:
                 break
             time.sleep(1)
-    return "no answer"
+    return None
 
 
 def test_make_test_runs_the_tests(clone: Clone, repro: str) -> None:

@@ -87,7 +87,7 @@ def connect() -> mlflow.MlflowClient:
             client = mlflow.MlflowClient()  # makes the tables of a new store
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                client.create_experiment(name, _artifact_root(uri), EXPERIMENT_TAGS)
+                _create_experiment(client, name, uri)
     except Exception as error:  # each kind of store fails in its own ways
         raise _unusable(error) from None
     if experiment is not None and experiment.lifecycle_stage == "deleted":
@@ -97,6 +97,14 @@ def connect() -> mlflow.MlflowClient:
         )
     mlflow.set_experiment(name)
     return client
+
+
+def _create_experiment(client: mlflow.MlflowClient, name: str, uri: str) -> None:
+    try:
+        client.create_experiment(name, _artifact_root(uri), EXPERIMENT_TAGS)
+    except MlflowException:  # another machine may have done so: its processes have another lock
+        if client.get_experiment_by_name(name) is None:
+            raise
 
 
 def _artifact_root(uri: str) -> str | None:
@@ -282,6 +290,8 @@ def log_report(
     client.log_batch(record["run_id"], metrics=metrics)
     for path in files:
         client.log_artifact(record["run_id"], str(path), "test")
+        if path.name.endswith("-confusion.png"):  # MLflow compares the files of a run's root alone
+            client.log_artifact(record["run_id"], str(path))
     client.log_dict(record["run_id"], dict(species), "test/species.json")
     client.log_text(record["run_id"], predictions.read_text(), "test/predictions.csv")
     return True
