@@ -46,7 +46,8 @@ test: env
 	ruff check .
 	mypy
 	pytest $(PYTEST_ARGS) --numprocesses 3 --dist loadfile \
-	    --no-loadscope-reorder tests/test_workflow.py tests/test_versions.py tests
+	    --no-loadscope-reorder tests/test_workflow.py tests/test_champion.py \
+	    tests/test_server.py tests/test_versions.py tests
 
 bench: env
 	@fishline check

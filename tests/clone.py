@@ -4,9 +4,15 @@ import hashlib
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 
@@ -71,17 +77,19 @@ class Clone:
 
     def run(self, command: str, ok: bool = True) -> str:
         """Output of a bash command in the clone."""
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        assert (done.returncode == 0) == ok, f"{command}\n{done.stdout}"
-        return done.stdout
+        with tempfile.TemporaryFile("w+") as output:  # a pipe would wait for what stays behind
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=600,
+            )
+            output.seek(0)
+            said = output.read()
+        assert (done.returncode == 0) == ok, f"{command}\n{said}"
+        return said
 
     def digest(self, model: str) -> str:
         return hashlib.sha256(
@@ -102,9 +110,11 @@ def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '([\w-]+)'", output)
 
 
-# Sections of the README whose commands test_versions.py runs, beside those of test_workflow.py.
+# Sections of the README whose commands test_versions.py (the first two) and test_champion.py run;
+# test_workflow.py runs the others'.
 DATA = "## Your own photographs"
 TRAINING = "## Training"
+CHAMPION = "## From run to champion"
 
 
 def readme_commands(section: str = "", page: str = "README.md") -> list[str]:
@@ -120,3 +130,38 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@contextmanager
+def started(clone: Clone, command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`command` under way; afterwards it is ended, with all that it started."""
+    log = (clone.folder / "server.log").open("w")
+    server = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=clone.folder,
+        env=clone.environment(),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # so that it and what it started can be ended together
+    )
+    try:
+        yield server
+    except BaseException:
+        print((clone.folder / "server.log").read_text())
+        raise
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+        log.close()
+
+
+def patient_get(url: str, server: subprocess.Popen[bytes]) -> str | None:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            if server.poll() is not None:
+                break
+            time.sleep(1)
+    return None

@@ -23,7 +23,9 @@ def seed_everything(seed: int) -> torch.Generator:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The same as use_deterministic_algorithms(True, warn_only=True) but for torch's compiler, which
+    # that loads: two seconds. Where it is used, trainer.py tells it.
+    torch.set_deterministic_debug_mode("warn")
     # It is a note for us and not for the user: they asked for a training on this device.
     warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
     return torch.Generator().manual_seed(seed)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -30,10 +30,12 @@ from filelock import FileLock
 from mlflow.entities import Metric, RunStatus
 from mlflow.exceptions import MlflowException
 
-from fishline.dataset import Images
 from fishline.errors import UserError
 from fishline.provenance import data_hash, project_root
 from fishline.run_log import LOST, RunLog, short
+
+if TYPE_CHECKING:
+    from fishline.dataset import Images  # loads torch, which registered models are listed without
 
 # What MLflow does to its tables is not what a stage's reader looks for.
 for _name in ("mlflow", "alembic"):

@@ -94,6 +94,7 @@ class Trainer:
                 nn.SyncBatchNorm.convert_sync_batchnorm(body)  # type: ignore[no-untyped-call]
             body = DistributedDataParallel(body)
         if self.settings.compile:
+            torch.use_deterministic_algorithms(True, warn_only=True)  # tells the compiler, too
             body.compile()
         return body
 
