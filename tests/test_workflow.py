@@ -94,10 +94,11 @@ def test_both_models_are_registered_and_lead_back_to_their_runs(clone: Clone, re
     assert versions["fish-finetuned"].tags["base.model_version"] == "fish-base/1"
 
 
-def test_a_killed_training_goes_on_as_the_same_run_and_ends_with_the_same_bytes(
-    clone: Clone, repro: str
-) -> None:
-    """Killed when a checkpoint is there, taken up again by `dvc repro`; then trained anew."""
+def test_a_killed_training_goes_on_as_the_same_run(clone: Clone, repro: str) -> None:
+    """Killed when a checkpoint is there, taken up again by `dvc repro`.
+
+    That it ends with the same bytes, test_experiment.py shows.
+    """
     params = clone.folder / "params.yaml"
     params.write_text(params.read_text().replace("lr: 0.0005", "lr: 0.0006"))
     known = {run.info.run_id for run in clone.runs()}
@@ -109,11 +110,6 @@ def test_a_killed_training_goes_on_as_the_same_run_and_ends_with_the_same_bytes(
     assert run.info.status == "FINISHED"
     losses = clone.client().get_metric_history(run.info.run_id, "train_loss")
     assert [point.step for point in losses] == [1, 2]
-    resumed = clone.digest("base")
-    again = clone.run("dvc repro --force --single-item train-base")
-    assert stages_run(again) == ["train-base"] and "resumes" not in again
-    assert clone.digest("base") == resumed
-    assert len(clone.runs()) == len(known) + 2
     clone.git("checkout -q params.yaml")
     assert stages_run(clone.run("dvc repro")) == []  # restored
 
