@@ -31,7 +31,7 @@ repro: env
 	@fishline check
 	dvc repro
 	@echo
-	@dvc metrics show metrics/evaluate.json
+	@fishline models
 	@echo
 	@echo 'Next: `make ui` compares runs in the browser; `source $(VENV)/bin/activate` and then'
 	@echo '`dvc exp run -S lr=0.001` trains another; `dvc metrics diff` shows what it changed.'

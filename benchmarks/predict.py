@@ -33,10 +33,12 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+import torch
 from report import print_table, short, summaries, write
 
 from fishline import registry
 from fishline.images import decode, find_images, read
+from fishline.predict import network_threads
 from fishline.predictor import Predictor
 from fishline.threads import in_threads
 
@@ -52,12 +54,15 @@ def rate(work: Callable[[Sequence[Path]], None], paths: Sequence[Path]) -> float
 def measure_batches(files: Path, paths: Sequence[Path], rounds: int) -> dict[str, list[float]]:
     loaded = mlflow.pyfunc.load_model(str(files.parents[1]))
     predictor = Predictor(files)
+    threads = torch.get_num_threads()
 
     def one_by_one(some: Sequence[Path]) -> None:
+        torch.set_num_threads(threads)
         for path in some:
             loaded.predict(pd.DataFrame({"photograph": [str(path)]}))
 
     def together(some: Sequence[Path]) -> None:
+        torch.set_num_threads(network_threads())
         for _ in predictor.predict(some):
             pass
 

@@ -1,8 +1,9 @@
 """Stage `evaluate`: both models on their test images, which nothing else looks at.
 
-Writes `metrics/evaluate.json` (the headline), `metrics/species.json` (precision, recall and F1
-of each species) and, for each model, confusion and one-against-the-rest matrices and a table of
-its predictions to `plots/`. The same is added to the MLflow run that trained the model.
+Writes `metrics/evaluate.json` (the headline), `metrics/reliability.json` (calibration, and how well
+unknown species are told), `metrics/species.json` (precision, recall and F1 of each species) and, for
+each model, confusion and one-against-the-rest matrices and a table of its predictions to `plots/`.
+The same is added to the MLflow run that trained the model.
 """
 
 from __future__ import annotations
@@ -57,14 +58,15 @@ def main() -> None:
     device = find_device(params.device)
     images = {model: model_images(model, params)["test"] for model in TASKS}
     tested = {model: evaluate(model, test, device) for model, test in images.items()}
-    summaries = {
-        model: _summary(model, found, params) | _unknown(found, images)
-        for model, found in tested.items()
+    summaries = {model: _summary(model, found, params) for model, found in tested.items()}
+    reliability = {
+        model: found.numbers | _unknown(found, images) for model, found in tested.items()
     }
     write_json(METRICS / "evaluate.json", summaries)
+    write_json(METRICS / "reliability.json", reliability)
     write_json(METRICS / "species.json", {m: by_species(t.report) for m, t in tested.items()})
     for model, found in tested.items():
-        _publish(model, found, summaries[model])
+        _publish(model, found, summaries[model] | reliability[model])
         n, accuracy = len(found.predictions), found.report.accuracy
         print(f"evaluate: {model}: test accuracy {accuracy:.3f}, {n} images")
 
@@ -106,7 +108,6 @@ def _summary(model: str, tested: Tested, params: Params) -> dict[str, float]:
         "photographs": tested.predictions["original"].nunique(),
         "accuracy_low": low,
         "accuracy_high": high,
-        **tested.numbers,
     }
     if len(both) == 1:
         return summary

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import click
+import torch
 from tqdm import tqdm
 
 from fishline.devices import find_device
@@ -55,6 +57,14 @@ def _expand(given: Path) -> Iterator[Path]:
         yield given
 
 
+def network_threads() -> int:
+    """How many cores the network gets: most decode. With more threads each waits for the others.
+
+    Measured on two cores, PNG of 590 × 445: 1 thread 215, 2 threads 160 images/s.
+    """
+    return max(1, (os.cpu_count() or 1) // 4)
+
+
 def load(model: str) -> Predictor:
     """The model that `model` names, on the best device that there is.
 
@@ -62,6 +72,7 @@ def load(model: str) -> Predictor:
         UserError: there is none.
     """
     device = find_device("auto")
+    torch.set_num_threads(network_threads())
     if Path(model, "model.json").is_file():
         return Predictor(Path(model), device)
     from fishline import registry  # loads mlflow
