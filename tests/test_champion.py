@@ -58,7 +58,7 @@ def test_the_champion_is_served_as_the_readme_says(clone: Clone) -> None:
     with started(clone, SERVE.replace("5001", str(port))) as server:
         assert patient_get(f"http://127.0.0.1:{port}/ping", server) is not None
         (served,) = json.loads(clone.run(ASK.replace("5001", str(port))))["predictions"]
-    said = clone.run("fishline predict --json data/sample/Trout/00001.png")
+    said = clone.run("fishline predict --json 'data/sample/Sea Bass/00001.png'")
     asked = json.loads(said)
     assert served["error"] is None
     assert served["species"] == asked["species"]

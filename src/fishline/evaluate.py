@@ -1,9 +1,9 @@
 """Stage `evaluate`: both models on their test images, which nothing else looks at.
 
-Writes `metrics/evaluate.json` (the headline), `metrics/reliability.json` (calibration, and how well
-unknown species are told), `metrics/species.json` (precision, recall and F1 of each species) and, for
-each model, confusion and one-against-the-rest matrices and a table of its predictions to `plots/`.
-The same is added to the MLflow run that trained the model.
+Writes `metrics/evaluate.json` (the headline), `metrics/reliability.json` (calibration, and how
+well unknown species are told), `metrics/species.json` (precision, recall and F1 of each species)
+and, for each model, confusion and one-against-the-rest matrices and a table of its predictions to
+`plots/`. The same is added to the MLflow run that trained the model.
 """
 
 from __future__ import annotations
