@@ -1,6 +1,6 @@
 # make repro   the whole graph on the built-in data: models tracked and registered
 # make explore what is in the data, as pictures and one page
-# make test    format, lint, types, tests
+# make test    format, lint, types, tests; make test-all: also those that take minutes
 # make bench   time and memory against the course notebook's way, in minutes
 # make ui      compare runs in the browser
 # The environment (6 GB) is made once, in $(VENV), and found again while requirements.txt stays.
@@ -15,7 +15,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # This checkout's code, also with an environment that was made for another.
 export PYTHONPATH := $(CURDIR)/src
 
-.PHONY: env repro explore test bench ui lock
+.PHONY: env repro explore test test-all bench ui lock
 
 env: $(DONE)
 
@@ -47,7 +47,10 @@ test: env
 	mypy
 	pytest $(PYTEST_ARGS) --numprocesses 3 --dist loadfile \
 	    --no-loadscope-reorder tests/test_workflow.py tests/test_champion.py \
-	    tests/test_server.py tests/test_versions.py tests
+	    tests/test_versions.py tests/test_server.py tests
+
+test-all: PYTEST_ARGS += -m ''
+test-all: test
 
 bench: env
 	@fishline check

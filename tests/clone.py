@@ -1,5 +1,6 @@
 """A clone of the working tree with tiny parameters, for tests that run commands in it."""
 
+import hashlib
 import os
 import re
 import shlex
@@ -89,6 +90,11 @@ class Clone:
             said = output.read()
         assert (done.returncode == 0) == ok, f"{command}\n{said}"
         return said
+
+    def digest(self, model: str) -> str:
+        return hashlib.sha256(
+            (self.folder / f"models/{model}/model.safetensors").read_bytes()
+        ).hexdigest()
 
     def client(self) -> mlflow.MlflowClient:
         return mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db")

@@ -41,7 +41,14 @@ def test_what_is_served_is_what_was_evaluated(clone: Clone, model: str) -> None:
     assert best.tolist() == table["predicted"].tolist()
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in (SERVE, ASK)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(c, marks=pytest.mark.slow if c.startswith("fishline reproduce") else ())
+        for c in COMMANDS
+        if c not in (SERVE, ASK)
+    ],
+)
 def test_a_command_of_the_readme(clone: Clone, command: str) -> None:
     before = len(clone.runs())
     said = clone.run(command)
@@ -58,7 +65,7 @@ def test_the_champion_is_served_as_the_readme_says(clone: Clone) -> None:
     with started(clone, SERVE.replace("5001", str(port))) as server:
         assert patient_get(f"http://127.0.0.1:{port}/ping", server) is not None
         (served,) = json.loads(clone.run(ASK.replace("5001", str(port))))["predictions"]
-    said = clone.run("fishline predict --json 'data/sample/Sea Bass/00001.png'")
+    said = clone.run("fishline predict --json 'data/sample/Red Mullet/00001.png'")
     asked = json.loads(said)
     assert served["error"] is None
     assert served["species"] == asked["species"]

@@ -159,6 +159,7 @@ def client(clone: Clone, refused: str, server: str) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(server)
 
 
+@pytest.mark.slow
 def test_without_the_server_nothing_is_trained(clone: Clone, refused: str) -> None:
     assert stages_run(refused) == ["sample", "preprocess", "split", "train-base"]
     (told,) = re.findall(r"^Error: .*", refused, re.MULTILINE)
@@ -168,6 +169,7 @@ def test_without_the_server_nothing_is_trained(clone: Clone, refused: str) -> No
     assert not list(clone.folder.glob("models/base*"))
 
 
+@pytest.mark.slow
 def test_runs_and_artifacts_are_on_the_server_alone(
     clone: Clone, client: mlflow.MlflowClient, folder: Path
 ) -> None:
@@ -197,6 +199,7 @@ def promoted(clone: Clone, client: mlflow.MlflowClient, server: str) -> str:
     return run(clone, 'fishline promote fish-finetuned --force --reason "a test"', server)
 
 
+@pytest.mark.slow
 def test_the_champion_is_the_servers(client: mlflow.MlflowClient, promoted: str) -> None:
     assert "fish-finetuned/1 is the champion now" in promoted
     champion = client.get_model_version_by_alias("fish-finetuned", "champion")
@@ -210,6 +213,7 @@ def predicted(clone: Clone, photographs: list[Path], uri: str) -> list[dict[str,
     return [json.loads(line) for line in said.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_champion_is_served(clone: Clone, promoted: str, server: str, folder: Path) -> None:
     """The same answers by `fishline predict` and over HTTP."""
     photographs = sorted(clone.folder.glob("data/sample/Sea Bass/*"))[:2]

@@ -76,7 +76,7 @@ def test_it_says_what_it_is(version: registry.Version, folder: Path) -> None:
 
 def test_no_pickle_and_pinned_requirements(folder: Path) -> None:
     names = [path.name for path in folder.rglob("*") if path.is_file()]
-    assert not [n for n in names if n.endswith((".pkl", ".pickle", ".pt", ".pth", ".pyc"))]
+    assert not [n for n in names if n.endswith((".pkl", ".pickle", ".pt", ".pth"))]
     lines = (folder / "requirements.txt").read_text().splitlines()
     assert all("==" in line for line in lines)
     assert {line.split("==")[0] for line in lines} == set(serving.REQUIREMENTS)

@@ -176,6 +176,7 @@ def wait_for_queue(clone: Clone) -> None:
             break
         time.sleep(2)
     assert status.count("Success") == 2, clone.run("dvc queue status; dvc queue logs || true")
+    clone.run("dvc queue stop --kill")  # idle workers would take what is queued next
 
 
 def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro: str) -> None:
