@@ -21,6 +21,7 @@ PLUMBING = {
     "errors",
     "files",
     "git",
+    "moves",
     "params",
     "paths",
     "provenance",

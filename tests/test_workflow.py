@@ -18,11 +18,8 @@ from clone import (
     DATA,
     TRAINING,
     Clone,
-    free_port,
-    patient_get,
     readme_commands,
     stages_run,
-    started,
 )
 
 STAGES = ("sample", "preprocess", "split", "explore", "train-base", "finetune", "evaluate")
@@ -194,15 +191,3 @@ def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro
     for name in {v.name for v in versions}:
         numbers = sorted(int(v.version) for v in versions if v.name == name)
         assert numbers == list(range(1, len(numbers) + 1))
-
-
-def test_make_ui_serves_the_runs(clone: Clone, repro: str) -> None:
-    port = free_port()
-    with started(clone, f"MLFLOW_PORT={port} make ui") as server:
-        assert patient_get(f"http://127.0.0.1:{port}/health", server) == "OK"
-
-
-def test_make_test_runs_the_tests(clone: Clone, repro: str) -> None:
-    said = clone.run("make test PYTEST_ARGS='--collect-only --quiet'")
-    assert "Success: no issues found" in said
-    assert "tests/test_workflow.py" in said

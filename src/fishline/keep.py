@@ -18,8 +18,9 @@ import click
 from fishline import registry
 from fishline.errors import UserError
 from fishline.git import GitError, commit_of, git, identity
+from fishline.moves import CHAMPION
 from fishline.provenance import project_root
-from fishline.registry import CHAMPION, Version
+from fishline.registry import Version
 from fishline.runs import experiments, trained_by
 from fishline.snapshot import REF
 

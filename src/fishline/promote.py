@@ -15,9 +15,9 @@ from fishline import gate, keep, moves, registry
 from fishline.aliases import RegisteredModel, needs_registry
 from fishline.errors import UserError
 from fishline.gate import Verdict
-from fishline.moves import Entry
+from fishline.moves import CHAMPION, PREVIOUS, Entry
 from fishline.params import Gate, load_params
-from fishline.registry import CHAMPION, PREVIOUS, Version
+from fishline.registry import Version
 from fishline.tracking import store_lock
 
 

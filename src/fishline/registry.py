@@ -18,11 +18,11 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from fishline.errors import UserError
+from fishline.moves import CHAMPION
 from fishline.run_log import LOST
 from fishline.tracking import connect, experiment_name, store_lock, tracking_uri
 
 NAMES = {"base": "fish-base", "finetuned": "fish-finetuned"}
-CHAMPION, PREVIOUS = "champion", "previous"
 
 
 @dataclass(frozen=True)
