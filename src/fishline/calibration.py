@@ -48,15 +48,21 @@ def log_softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.floa
     return shares
 
 
-def calibration_error(probabilities: Floats, labels: npt.NDArray[np.integer]) -> float:
+def probabilities(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
+    """Of each class (n, classes); a row adds up to 1."""
+    shares: npt.NDArray[np.float64] = np.exp(log_softmax(logits, temperature))
+    return shares
+
+
+def calibration_error(shares: Floats, labels: npt.NDArray[np.integer]) -> float:
     """Expected calibration error: |confidence − accuracy| in `BINS` equal bins, by their images.
 
     Args:
-        probabilities: (n, classes)
+        shares: probabilities (n, classes)
         labels: (n,), positions
     """
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == labels
+    confidence = shares.max(1)
+    right = shares.argmax(1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, confidence - right, BINS)  # a bin's sum of gaps: signs stay inside it
     return float(np.abs(gaps).sum() / len(labels))

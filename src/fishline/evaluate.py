@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from fishline import models, plots, tracking
-from fishline.calibration import calibration_error, log_softmax
+from fishline.calibration import calibration_error, probabilities
 from fishline.dataset import Images
 from fishline.devices import find_device, seed_everything
 from fishline.errors import UserError
@@ -83,20 +83,21 @@ def evaluate(model: str, test: Images, device: torch.device) -> Tested:
     embeddings, labels = embed(network.to(device), Normalize(description), test)
     logits, truth = classify(network, embeddings).numpy(), labels.numpy()
     found = report(truth, logits.argmax(1), test.species)
-    probabilities = np.exp(log_softmax(logits, description.temperature))
+    shares = probabilities(logits, description.temperature)
     distances = known.distances(embeddings.numpy())
+    unknown = distances > known.limit
     numbers = {
-        "calibration_error": calibration_error(probabilities, truth),
-        "calibration_error_before": calibration_error(np.exp(log_softmax(logits)), truth),
+        "calibration_error": calibration_error(shares, truth),
+        "calibration_error_before": calibration_error(probabilities(logits), truth),
         "temperature": description.temperature,
-        "taken_for_unknown": float((distances > known.limit).mean()),
+        "taken_for_unknown": float(unknown.mean()),
     }
     table = test.table[["file", "sha256", "original", "species"]].assign(
         predicted=found.pairs["predicted"],
-        answer=found.pairs["predicted"].mask(distances > known.limit, UNKNOWN),
+        answer=found.pairs["predicted"].mask(unknown, UNKNOWN),
     )
-    shares = pd.DataFrame(probabilities.round(6), columns=list(test.species))
-    predictions = pd.concat([table, shares], axis=1)
+    rounded = pd.DataFrame(shares.round(6), columns=list(test.species))
+    predictions = pd.concat([table, rounded], axis=1)
     return Tested(network, description, known, found, distances, predictions, numbers)
 
 

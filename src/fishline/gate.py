@@ -85,13 +85,20 @@ def _said(passed: bool, figures: str) -> Verdict:
     return Verdict("", passed, figures)
 
 
-def _accuracy(facts: Facts, margin: float) -> Verdict:
-    """Over images; its fall must not be more than `margin`."""
+def _compared(facts: Facts) -> Difference | Verdict:
+    """What the candidate and the champion make of the same images; without it, the verdict."""
     if not facts.champion:
         return _said(True, NO_CHAMPION)
-    found = facts.difference
-    if isinstance(found, str):
-        return _said(False, found)
+    if isinstance(facts.difference, str):
+        return _said(False, facts.difference)
+    return facts.difference
+
+
+def _accuracy(facts: Facts, margin: float) -> Verdict:
+    """Over images; its fall must not be more than `margin`."""
+    found = _compared(facts)
+    if isinstance(found, Verdict):
+        return found
     low, high = found.interval
     return _said(
         found.change >= -margin - ROUNDING,
@@ -103,11 +110,9 @@ def _accuracy(facts: Facts, margin: float) -> Verdict:
 
 def _recall(facts: Facts, margin: float) -> Verdict:
     """Of the species whose recall falls most."""
-    if not facts.champion:
-        return _said(True, NO_CHAMPION)
-    found = facts.difference
-    if isinstance(found, str):
-        return _said(False, found)
+    found = _compared(facts)
+    if isinstance(found, Verdict):
+        return found
     worst = min(found.recalls, key=lambda recall: recall.change)
     return _said(
         worst.change >= -margin - ROUNDING,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from fishline import models
-from fishline.calibration import log_softmax
+from fishline.calibration import probabilities
 from fishline.images import MAX_BYTES, Pixels, decode, read, reason
 from fishline.known import UNKNOWN, read_known
 from fishline.models import Description, Normalize, scale
@@ -91,7 +91,7 @@ class Predictor:
         images = self.normalize(scale(torch.from_numpy(pixels).to(self.device)))
         embeddings = self.network.embed(images)
         logits = self.network.classifier[-1](embeddings).cpu().numpy()
-        probabilities = np.exp(log_softmax(logits, self.description.temperature))
+        shares = probabilities(logits, self.description.temperature)
         unknown = self.known.is_unknown(embeddings.cpu().numpy())
         names = self.description.species
         return [
@@ -100,7 +100,7 @@ class Predictor:
                 float(row.max()),
                 dict(zip(names, row.tolist(), strict=True)),
             )
-            for row, odd in zip(probabilities, unknown, strict=True)
+            for row, odd in zip(shares, unknown, strict=True)
         ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import getpass
 import socket
-import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
@@ -15,6 +15,7 @@ from fishline import gate, keep, moves, registry
 from fishline.aliases import RegisteredModel, needs_registry
 from fishline.errors import UserError
 from fishline.gate import Verdict
+from fishline.git import GitError, git
 from fishline.moves import CHAMPION, PREVIOUS, Entry
 from fishline.params import Gate, load_params
 from fishline.registry import Version
@@ -155,14 +156,9 @@ def _version(name: str, number: int | None) -> Version | None:
 
 def whoever() -> str:
     """git's user, else login@host."""
-    try:
-        asked = subprocess.run(
-            ["git", "config", "user.name"], capture_output=True, text=True, check=False
-        )
-        if asked.returncode == 0 and asked.stdout.strip():
-            return asked.stdout.strip()
-    except FileNotFoundError:
-        pass
+    with suppress(GitError):
+        if name := git("config", "user.name").strip():
+            return name
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError, ImportError):  # a user without a name, as in some containers

@@ -12,7 +12,7 @@ import torch
 
 from fishline import models, prediction, registry
 from fishline.cache import Cache
-from fishline.calibration import log_softmax
+from fishline.calibration import probabilities
 from fishline.dataset import Images, Packed
 from fishline.devices import find_device
 from fishline.errors import UserError
@@ -105,7 +105,7 @@ def _table(
 ) -> pd.DataFrame:
     """`images` with what `logits`, float (n, species), say of them."""
     best = np.array(description.species)[logits.argmax(1).numpy()]
-    shares = np.exp(log_softmax(logits.double().numpy(), description.temperature))  # (n, species)
+    shares = probabilities(logits.double().numpy(), description.temperature)  # (n, species)
     table = images[COLUMNS[:-1]].reset_index(drop=True)
     return table.assign(predicted=best).join(pd.DataFrame(shares, columns=description.species))
 
