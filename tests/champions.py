@@ -4,11 +4,13 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from mlflow.entities import Metric, Param
 
@@ -20,12 +22,23 @@ from fishline.models import Description, Normalize, save
 from fishline.networks import Fishline
 from fishline.packing import pack
 from fishline.prediction import embed
+from fishline.tracking import connect
 
 ROOT = Path(__file__).parents[1]
 SPECIES = ("Bream", "Shrimp", "Trout")
 SIZE = 48  # pixels
 PHOTOGRAPHS, COPIES, TESTED = 12, 2, 8  # of each species; the first TESTED ones are to test on
 CLEAN = {"git.commit": "c0ffee" * 6 + "abcd", "git.dirty": "false"}
+
+
+@contextmanager
+def store_in(root: Path) -> Iterator[mlflow.MlflowClient]:
+    """A client for the store in `root`, which whatever looks for one finds meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+            patch.delenv(name, raising=False)
+        patch.setenv("DVC_ROOT", str(root))
+        yield connect()
 
 
 def photographs(prefix: str = "") -> pd.DataFrame:

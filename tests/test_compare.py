@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from champions import SPECIES, Shelf, photographs, shot
+from champions import SPECIES, Shelf, photographs, shot, store_in
 from click.testing import CliRunner, Result
 
 from fishline.cli import main
@@ -20,13 +20,8 @@ WRONG_B = shot("Bream", [0])
 @pytest.fixture(scope="module")
 def shelf(store_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     """Two versions of fish-pair; the second is better."""
-    from fishline.tracking import connect
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-            patch.delenv(name, raising=False)
-        patch.setenv("DVC_ROOT", str(store_root))
-        made = Shelf(tmp_path_factory.mktemp("compared"), connect(), ("", "new-"))
+    with store_in(store_root) as client:
+        made = Shelf(tmp_path_factory.mktemp("compared"), client, ("", "new-"))
         made.version("fish-pair", WRONG_A, params={"lr": "0.002", "epochs": "8"})
         made.version(
             "fish-pair",

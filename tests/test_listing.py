@@ -1,5 +1,6 @@
 """The registry as a table, and the history of its champions."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from champions import Shelf, shot
+from champions import Shelf, shot, store_in
 from click.testing import CliRunner
 
 from fishline import registry
@@ -83,17 +84,11 @@ def test_what_the_history_says_of_a_move(entry: Entry, text: str) -> None:
 @pytest.fixture(scope="module")
 def shelf(store_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     """fish-listed with two versions, of which the first is champion, promoted by its gate."""
-    from fishline.tracking import connect
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-            patch.delenv(name, raising=False)
-        patch.setenv("DVC_ROOT", str(store_root))
-        folder = tmp_path_factory.mktemp("listed")
-        made = Shelf(folder, connect())
+    folder = tmp_path_factory.mktemp("listed")
+    with store_in(store_root) as client, contextlib.chdir(folder):
+        made = Shelf(folder, client)
         made.version("fish-listed", shot("Trout", [1]), {"dvc.exp": "wet-cod"})
         made.version("fish-listed", tags={"git.dirty": "true"})
-        patch.chdir(folder)
         done = CliRunner().invoke(main, ["promote", "fish-listed", "--version", "1"])
         assert done.exit_code == 0, done.output
         yield made

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from champions import SPECIES, Shelf, photographs, shot
+from champions import SPECIES, Shelf, photographs, shot, store_in
 from click.testing import CliRunner, Result
 
 from fishline import moves
@@ -20,13 +20,8 @@ from fishline.moves import CHAMPION, PREVIOUS, Entry
 
 @pytest.fixture(scope="module")
 def shelf(store_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
-    from fishline.tracking import connect
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-            patch.delenv(name, raising=False)
-        patch.setenv("DVC_ROOT", str(store_root))
-        yield Shelf(tmp_path_factory.mktemp("project"), connect(), ("", "new-"))
+    with store_in(store_root) as client:
+        yield Shelf(tmp_path_factory.mktemp("project"), client, ("", "new-"))
 
 
 @pytest.fixture(autouse=True)
