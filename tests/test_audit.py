@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from fishline import audit
-from fishline.audit import BINS, Control, colours, control, report
+from fishline.audit import Control, control, report
 from fishline.cache import Cache
 from fishline.errors import UserError
+from fishline.memory import BINS, colours
 from fishline.params import Data, load_params
 from fishline.preprocess import preprocess
 from fishline.sample import draw_sample

@@ -22,8 +22,9 @@ from fishline.images import LOOK
 from fishline.leaks import leaked
 from fishline.markdown import code, share, text
 from fishline.params import Data
-from fishline.pictures import Picture, few, write_counts, write_sheet
+from fishline.pictures import few, write_counts
 from fishline.preprocess import preprocess
+from fishline.sheets import Picture, write_sheet
 
 ROOT = Path(__file__).parents[1]
 Draw = Callable[[int], Image.Image]

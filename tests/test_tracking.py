@@ -122,27 +122,6 @@ def test_seeded_runs_have_names_of_their_own_and_leave_the_seed_alone(
     assert len(names) == 2
 
 
-def test_test_metrics_are_added_to_the_run_that_trained_the_model(
-    store: mlflow.MlflowClient, finished: str, tmp_path: Path
-) -> None:
-    summary, species = {"accuracy": 2 / 3, "worst_recall": 0.5}, {"Trout": {"recall": 0.5}}
-    (tmp_path / "picture.png").touch()
-    table = tmp_path / "base-predictions.csv"
-    table.write_text("file,species,predicted\n")
-    record = {"run_id": finished, "model_id": None}
-    assert tracking.log_report(record, summary, species, [tmp_path / "picture.png"], table)
-    run = store.get_run(finished)
-    assert run.data.metrics["test_accuracy"] == pytest.approx(2 / 3)
-    assert run.data.metrics["test_worst_recall"] == 0.5
-    files = [f.path for f in store.list_artifacts(finished, "test")]
-    assert files == ["test/picture.png", "test/predictions.csv", "test/species.json"]
-    assert run.info.status == "FINISHED"
-
-
-def test_a_model_of_another_store_is_noticed(store: mlflow.MlflowClient) -> None:
-    assert not tracking.log_report({"run_id": "0" * 32, "model_id": None}, {}, {}, [], Path("none"))
-
-
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )

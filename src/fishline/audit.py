@@ -6,9 +6,8 @@ photograph at a time). Nothing about a photograph tells its lot, so on an honest
 classifier is right by chance, once in as many times as there are species. It is right more often
 only by recognising a copy that it was trained on.
 
-The classifier here is the simplest that can: it gives an image the label of the training image
-with the most similar colours. The lots are drawn `DRAWS` times; being independent, they give a
-confidence interval for the mean accuracy.
+The classifier here is the simplest that can (memory.py). The lots are drawn `DRAWS` times; being
+independent, they give a confidence interval for the mean accuracy.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from fishline.cache import Cache
 from fishline.errors import UserError
 from fishline.files import read_csv, require
 from fishline.leaks import leaked
+from fishline.memory import Features, colours, nearest
 from fishline.originals import read_record
 from fishline.params import Params, Strategy, load_params
 from fishline.paths import CACHE, TASKS
@@ -32,9 +32,6 @@ from fishline.split import split
 
 DRAWS = 200
 CONFIDENCE = 0.99  # of the interval: one honest split in a hundred is called leaky
-BINS = 6  # of a colour channel
-
-Features = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -59,24 +56,14 @@ def control(table: pd.DataFrame, features: Features, classes: int, seed: int) ->
         features: (n, d), what the classifier sees of each image.
         classes: how many labels there are.
     """
-    nearest = _nearest(table["part"].to_numpy(), features)
+    alike = nearest(table["part"].to_numpy(), features)
     photograph, _ = pd.factorize(table["original"])
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=(DRAWS, photograph.max() + 1))[:, photograph]
     test = np.flatnonzero(table["part"] == "test")
-    scores = (labels[:, test] == labels[:, nearest]).mean(axis=1)  # (draws,)
+    scores = (labels[:, test] == labels[:, alike]).mean(axis=1)  # (draws,)
     mean, low, high = _interval(scores)
     return Control(mean, low, high, 1 / classes)
-
-
-def _nearest(part: npt.NDArray[np.object_], features: Features) -> npt.NDArray[np.int64]:
-    """For each test image the position of the training image that is most like it."""
-    from sklearn.neighbors import NearestNeighbors
-
-    train = np.flatnonzero(part == "train")
-    index = NearestNeighbors(n_neighbors=1).fit(features[train])
-    found = index.kneighbors(features[part == "test"], return_distance=False)
-    return np.asarray(train[found[:, 0]])
 
 
 def _interval(scores: npt.NDArray[np.float64]) -> tuple[float, float, float]:
@@ -88,24 +75,6 @@ def _interval(scores: npt.NDArray[np.float64]) -> tuple[float, float, float]:
         return mean, mean, mean
     low, high = stats.t.interval(CONFIDENCE, len(scores) - 1, mean, error)
     return mean, float(low), float(high)
-
-
-def colours(cache: Cache, rows: npt.NDArray[np.int64]) -> Features:
-    """How often each colour occurs in the disc around the middle of an image, turned or not.
-
-    Returns:
-        float32 (n, BINS³), square roots of shares: their distance is Hellinger's.
-    """
-    y, x = np.mgrid[: cache.size, : cache.size] - (cache.size - 1) / 2
-    disc = np.hypot(x, y) <= 0.48 * cache.size
-    out = np.empty((len(rows), BINS**3), np.float32)
-    for start in range(0, len(rows), 256):
-        some = slice(start, start + 256)
-        pixels = cache.take(rows[some])[:, disc].astype(np.int32) * BINS // 256  # (b, pixels, 3)
-        codes = pixels @ np.array([BINS**2, BINS, 1], np.int32)
-        counts = [np.bincount(image, minlength=BINS**3) for image in codes]
-        out[some] = np.sqrt(np.array(counts) / disc.sum())
-    return out
 
 
 def report(params: Params, record: Path | None = None) -> pd.DataFrame:
@@ -142,16 +111,24 @@ def _row(task: str, strategy: str, table: pd.DataFrame, found: Control) -> dict[
         "test images": len(test),
         "test photographs": test["original"].nunique(),
         "copy in training": leaked(table),
-        "accuracy": f"{found.accuracy:.3f}",
-        f"{CONFIDENCE:.0%} interval": f"{found.low:.3f}–{found.high:.3f}",
-        "chance": f"{found.chance:.3f}",
+        "accuracy": found.accuracy,
+        "low": found.low,
+        "high": found.high,
+        "chance": found.chance,
         "verdict": found.verdict,
     }
 
 
-def main(record: Path | None) -> None:
+def main(record: Path | None, as_json: bool = False) -> None:
+    """Print the report; as JSON, a list with an object for each row of the table."""
     params = load_params()
     table = report(params, record)
+    if as_json:
+        rows = table.rename(columns=lambda name: name.replace(" ", "_"))
+        return print(rows.to_json(orient="records", indent=2))
+    interval = [f"{row.low:.3f}–{row.high:.3f}" for row in table.itertuples()]
+    table["low"] = interval
+    table = table.drop(columns="high").rename(columns={"low": f"{CONFIDENCE:.0%} interval"})
     print(f"Random labels, drawn by photograph, {DRAWS} times; nearest training image by colour:")
-    print(table.to_string(index=False))
+    print(table.to_string(index=False, float_format="{:.3f}".format))
     print(f"split.strategy in params.yaml is {params.split.strategy}.")

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from torch import nn
 
 from fishline import distributed, models, plots, registry, serving, tracking
 from fishline.checkpoints import Checkpoint, fingerprint, prune
-from fishline.dataset import Images
+from fishline.dataset import Images, epoch_length
 from fishline.devices import find_device
 from fishline.files import read_json, require, write_json
 from fishline.known import write_known
@@ -228,6 +229,7 @@ def _publish(
     kept = chosen_epoch(history, job.settings.keep)
     write_json(METRICS / f"{job.stage}.json", _summary(kept))
     tracking.log_metrics({"kept_epoch": kept.epoch, "kept_val_accuracy": kept.val_accuracy})
+    tracking.log_metrics(_cost(job, history))
     tracking.log_files(_curves(job.stage, history), "plots")
     _log_validation(job)
     train = job.parts["train"]
@@ -247,6 +249,15 @@ def _summary(kept: Epoch) -> dict[str, float]:
     # No times here: a metrics file that differs with every run would hide what changed.
     names = ("epoch", "train_loss", "val_loss", "val_accuracy")
     return {name: getattr(kept, name) for name in names}
+
+
+def _cost(job: Job, history: list[Epoch]) -> dict[str, float]:
+    """What learnt, and how long an epoch took."""
+    images = epoch_length(job.parts["train"].labels, job.settings.balance)
+    return {
+        "trained_parameters": sum(p.numel() for p in job.trainable.parameters()),
+        "seconds_per_epoch": median(images / epoch.images_per_second for epoch in history),
+    }
 
 
 def _curves(stage: str, history: list[Epoch]) -> list[Path]:

@@ -27,7 +27,8 @@ from fishline.files import read_csv, require, write_text
 from fishline.page import Task, page
 from fishline.params import load_params
 from fishline.paths import CACHE, PLOTS, SPLIT
-from fishline.pictures import NAMES, Picture, few, write_counts, write_processing, write_sheet
+from fishline.pictures import NAMES, few, write_counts, write_processing
+from fishline.sheets import Picture, write_sheet
 
 ROWS = 12  # species on a sheet
 COLUMNS = 8  # files of one photograph

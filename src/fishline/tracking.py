@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +26,7 @@ import mlflow.data.pandas_dataset
 import pandas as pd
 import psutil
 from filelock import FileLock
-from mlflow.entities import Metric, RunStatus
+from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
 from fishline.errors import UserError
@@ -261,42 +260,6 @@ def log_files(paths: list[Path], folder: str) -> None:
     """Add files to the active run, below `folder`."""
     for path in paths:
         mlflow.log_artifact(str(path), folder)
-
-
-def log_report(
-    record: Mapping[str, Any],
-    summary: Mapping[str, float],
-    species: Mapping[str, Any],
-    files: list[Path],
-    predictions: Path,
-) -> bool:
-    """Add a model's test metrics and pictures to the run that trained it.
-
-    Args:
-        record: run_id and model_id.
-        summary: the few metrics to compare runs by; each gets a chart in the UI.
-        species: details, as one file.
-        predictions: a row per test image, as `test/predictions.csv`.
-
-    Returns:
-        False if the store has no such run: models can come without the store they were logged to.
-    """
-    client = connect()
-    try:
-        client.get_run(record["run_id"])
-    except MlflowException:
-        return False
-    values = {f"test_{name}": value for name, value in summary.items()}
-    now = int(time.time() * 1000)
-    metrics = [Metric(k, v, now, 0, model_id=record["model_id"]) for k, v in values.items()]
-    client.log_batch(record["run_id"], metrics=metrics)
-    for path in files:
-        client.log_artifact(record["run_id"], str(path), "test")
-        if path.name.endswith("-confusion.png"):  # MLflow compares the files of a run's root alone
-            client.log_artifact(record["run_id"], str(path))
-    client.log_dict(record["run_id"], dict(species), "test/species.json")
-    client.log_text(record["run_id"], predictions.read_text(), "test/predictions.csv")
-    return True
 
 
 def _process(process: psutil.Process) -> str:

@@ -1,0 +1,157 @@
+"""All that the report and the model card say of one model, gathered from files and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fishline import charts, registry
+from fishline.cache import Cache
+from fishline.dataset import Images
+from fishline.errors import UserError
+from fishline.files import read_csv, read_json, require
+from fishline.memory import Memory, memory
+from fishline.mistakes import Shown, mistakes
+from fishline.models import freeze
+from fishline.outcome import Outcome
+from fishline.params import Params
+from fishline.paths import CACHE, FINETUNED, METRICS, PLOTS, run_record
+from fishline.registry import Run, Version
+from fishline.standing import Standing, Way, against_champion, ways
+from fishline.tasks import tasks
+
+STAGES = {"base": "train-base", "finetuned": "finetune"}
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """One model.
+
+    name:       in words
+    summary:    as in metrics/evaluate.json and metrics/reliability.json
+    counts:     a row per species: `<part>_images` and `<part>_photographs`
+    recipe:     what it was trained with, in words
+    audits:     of the split, as metrics/split.json has it, by task
+    curves, reliability: SVG
+    version, run: None if the store does not have them
+    leaky:      runs of the same data whose split lets copies through, newest first
+    ways:       fine-tuning alone: what was frozen
+    """
+
+    model: str
+    name: str
+    outcome: Outcome
+    summary: Mapping[str, float]
+    counts: pd.DataFrame
+    recipe: Mapping[str, str]
+    audits: Mapping[str, Mapping[str, Any]]
+    memory: Memory
+    shown: Sequence[Shown]
+    curves: Sequence[str]
+    reliability: str
+    version: Version | None
+    run: Run | None
+    leaky: Sequence[Run]
+    champion: Standing | None
+    ways: Sequence[Way]
+
+
+def gather(
+    model: str,
+    outcome: Outcome,
+    images: Mapping[str, Images],
+    summary: Mapping[str, float],
+    params: Params,
+) -> Findings:
+    """What there is to say of `models/<model>` and its `outcome` on `images["test"]`."""
+    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
+    aspects = dict(zip(manifest["file"], manifest["width"] / manifest["height"], strict=True))
+    table = pd.concat([part.table for part in images.values()], ignore_index=True)
+    history = read_csv(require(PLOTS / f"{STAGES[model]}.csv", STAGES[model]))
+    audits = read_json(require(METRICS / "split.json", "split"))
+    version = _version(model)
+    run = registry.get_run(version.run_id) if version else None
+    return Findings(
+        model=model,
+        name=_name(model, params),
+        outcome=outcome,
+        summary=summary,
+        counts=counts(table, outcome.description.species),
+        recipe=recipe(model, outcome, history, params),
+        audits={task: audits[task] for task in tasks(model, params)},
+        memory=memory(table, Cache(CACHE), params.seed),
+        shown=mistakes(outcome, images["test"], aspects),
+        curves=charts.curves(history),
+        reliability=_reliability(outcome),
+        version=version,
+        run=run,
+        leaky=_leaky(run) if run else [],
+        champion=against_champion(version) if version else None,
+        ways=ways(version, run) if version and run and model == FINETUNED else [],
+    )
+
+
+def _name(model: str, params: Params) -> str:
+    if model != FINETUNED:
+        return "Base model"
+    return "Extended model" if params.finetune.mode == "extend" else "Fine-tuned model"
+
+
+def _version(model: str) -> Version | None:
+    record = read_json(require(run_record(model), STAGES[model]))
+    try:
+        return registry.find(f"{record['name']}/{record['version']}")
+    except UserError:  # models can come without the store they were registered in
+        return None
+
+
+def counts(table: pd.DataFrame, species: Sequence[str]) -> pd.DataFrame:
+    """Images and photographs of each species in each part."""
+    columns = {}
+    for part in PARTS:
+        of_part = table[table["part"] == part].groupby("species")["original"]
+        columns[f"{part}_images"] = of_part.size()
+        columns[f"{part}_photographs"] = of_part.nunique()
+    return pd.DataFrame(columns).reindex(list(species)).fillna(0).astype(int)
+
+
+def recipe(model: str, outcome: Outcome, history: pd.DataFrame, params: Params) -> dict[str, str]:
+    """What a model was trained with."""
+    described, own = outcome.description, params.finetune if model == FINETUNED else params
+    whole = sum(parameter.numel() for parameter in outcome.network.parameters())
+    part = params.finetune.train if model == FINETUNED else "all"
+    learnt = sum(p.numel() for p in freeze(outcome.network, part).parameters())
+    weights = "none" if params.model.weights == "none" else params.model.weights
+    start = "the base model" if model == FINETUNED else weights.replace("none", "random weights")
+    return {
+        "network": f"{described.network}, {described.image_size} × {described.image_size} pixels",
+        "started from": start,
+        "parameters": f"{whole:,}, of which {learnt:,} learnt ({part})",
+        "epochs": f"{len(history)} of {own.epochs}, kept: {params.keep}",
+        "learning rate": f"{own.lr:g}, {params.schedule}, {params.optimizer}",
+        "images in a step": f"{own.batch_size}, {'augmented' if own.augment else 'as they are'}",
+        "unequal species": own.balance,
+        "split": f"{params.split.strategy}, seed {params.split.seed}",
+        "seed": str(params.seed),
+    }
+
+
+def _reliability(outcome: Outcome) -> str:
+    table = outcome.predictions
+    confidence = table[list(outcome.description.species)].max(axis=1).to_numpy()
+    return charts.reliability(confidence, (table["species"] == table["predicted"]).to_numpy())
+
+
+def _leaky(run: Run) -> list[Run]:
+    """Outcome runs of the same stage and data with a split that is not by photograph."""
+    found = registry.runs(
+        f"tags.`dvc.stage` = '{run.tags.get('dvc.stage')}' "
+        f"AND tags.`data.hash` = '{run.tags.get('data.hash')}' "
+        "AND tags.`split.strategy` != 'grouped'"
+    )
+    mine = run.params.get("split.strategy")
+    return [r for r in found if "test_accuracy" in r.metrics and mine == "grouped"]
