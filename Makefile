@@ -46,8 +46,8 @@ test: env
 	ruff check .
 	mypy
 	pytest $(PYTEST_ARGS) --numprocesses 3 --dist loadfile \
-	    --no-loadscope-reorder tests/test_workflow.py tests/test_champion.py \
-	    tests/test_versions.py tests/test_server.py tests
+	    --no-loadscope-reorder tests/test_workflow.py tests/test_versions.py \
+	    tests/test_server.py tests
 
 test-all: PYTEST_ARGS += -m ''
 test-all: test

@@ -1,5 +1,6 @@
 """A clone of the working tree with tiny parameters, for tests that run commands in it."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -15,9 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
+from unittest.mock import patch
 
 import mlflow
+from click.testing import CliRunner
 from mlflow.entities import Run
+
+from fishline.cli import main
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -91,6 +96,19 @@ class Clone:
         assert (done.returncode == 0) == ok, f"{command}\n{said}"
         return said
 
+    def run_readme(self, command: str) -> str:
+        """Output of a command of the README: of fishline alone in this process, as imports cost
+        several seconds each time."""
+        words = shlex.split(command, comments=True)
+        if words[0] != "fishline" or set(words) & {"|", "&&", ">"}:
+            return self.run(f"source .venv/bin/activate && {command}")
+        environment = self.environment()
+        words = [word.replace("~", environment["HOME"], 1) for word in words]
+        with contextlib.chdir(self.folder), patch.dict(os.environ, environment, clear=True):
+            done = CliRunner().invoke(main, words[1:])
+        assert done.exit_code == 0, f"{command}\n{done.output}\n{done.exception!r}"
+        return done.output
+
     def digest(self, model: str) -> str:
         return hashlib.sha256(
             (self.folder / f"models/{model}/model.safetensors").read_bytes()
@@ -110,8 +128,8 @@ def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '([\w-]+)'", output)
 
 
-# Sections of the README whose commands test_versions.py (the first two) and test_champion.py run;
-# test_workflow.py runs the others'.
+# Sections of the README whose commands test_versions.py runs (the first two) and the end of
+# test_workflow.py, which runs all others in their order.
 DATA = "## Your own photographs"
 TRAINING = "## Training"
 CHAMPION = "## From run to champion"

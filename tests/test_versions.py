@@ -54,7 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.parametrize("command", readme_commands(DATA))
 def test_a_command_of_the_readme(project: Project, command: str) -> None:
-    said = project.run(f"source .venv/bin/activate && {command}")
+    said = project.run_readme(command)
     if "--dry-run" in command:
         assert "Trout" in said
         assert not (project.folder / "data/raw").exists()
@@ -191,9 +191,15 @@ def test_one_photograph_more_is_little_more_to_store(second: Project) -> None:
     assert "\nTrout/new.png,Trout," in manifest
 
 
-@pytest.mark.parametrize("command", readme_commands(TRAINING))
+@pytest.mark.parametrize(
+    "command",
+    [  # that two processes train as one does, test_distributed.py shows
+        pytest.param(c, marks=pytest.mark.slow if "torchrun" in c else ())
+        for c in readme_commands(TRAINING)
+    ],
+)
 def test_a_command_of_the_readme_on_training(project: Project, command: str) -> None:
     before = len(project.runs())
-    project.run(f"source .venv/bin/activate && {command}")
+    project.run_readme(command)
     trained = "torchrun" in command or "curve" in command
     assert len(project.runs()) == before + trained  # a run each, however many processes

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import pytest
 from clone import (
@@ -18,9 +19,14 @@ from clone import (
     DATA,
     TRAINING,
     Clone,
+    free_port,
+    patient_get,
     readme_commands,
     stages_run,
+    started,
 )
+
+from fishline.predictor import Predictor
 
 STAGES = ("sample", "preprocess", "split", "explore", "train-base", "finetune", "evaluate")
 
@@ -78,6 +84,24 @@ def test_both_trainings_are_runs_with_their_test_metrics(clone: Clone, repro: st
         assert ("finetune.lr" in run.data.params) == (stage == "finetune")
         files = {f.path for f in clone.client().list_artifacts(record["run_id"], "test")}
         assert {f"test/{model}-confusion.{kind}" for kind in ("png", "csv")} <= files
+
+
+def test_the_report_and_the_cards_are_where_people_look(clone: Clone, repro: str) -> None:
+    report = (clone.folder / "plots/report.html").read_text()
+    metrics = json.loads((clone.folder / "metrics/evaluate.json").read_text())
+    versions = {v.name: v for v in clone.client().search_model_versions()}
+    for model, name in (("base", "fish-base"), ("finetuned", "fish-finetuned")):
+        assert f'<div class="big">{metrics[model]["accuracy"]:.3f}</div>' in report
+        card = (clone.folder / f"plots/{model}-card.md").read_text()
+        assert versions[name].description == card
+        assert f"**{metrics[model]['accuracy']:.3f}**" in card
+        files = {f.path for f in clone.client().list_artifacts(versions[name].run_id)}
+        assert {"report.html", f"{model}-card.md"} <= files
+        run = clone.client().get_run(versions[name].run_id)
+        assert run.data.metrics["trained_parameters"] > 1000
+        assert run.data.metrics["seconds_per_epoch"] > 0
+    assert "dvc exp run -S finetune.train=head" in report
+    assert "has no champion yet" in report
 
 
 def test_both_models_are_registered_and_lead_back_to_their_runs(clone: Clone, repro: str) -> None:
@@ -150,7 +174,7 @@ def test_the_readme_has_commands() -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in SPECIAL])
 def test_a_command_of_the_readme(clone: Clone, repro: str, command: str) -> None:
     before = len(clone.runs())
-    clone.run(f"source .venv/bin/activate && {command}")
+    clone.run_readme(command)
     if command.startswith("dvc exp run -S"):
         assert len(clone.runs()) == before + 2  # a run for each training, however many processes
     if command.startswith("dvc queue start"):
@@ -191,3 +215,56 @@ def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro
     for name in {v.name for v in versions}:
         numbers = sorted(int(v.version) for v in versions if v.name == name)
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+CHAMPIONS = readme_commands(CHAMPION)
+SERVE = next(c for c in CHAMPIONS if c.startswith("mlflow models serve"))
+ASK = next(c for c in CHAMPIONS if "curl " in c)
+
+
+@pytest.mark.parametrize("model", ["base", "finetuned"])
+def test_what_is_served_is_what_was_evaluated(clone: Clone, repro: str, model: str) -> None:
+    """Photograph by photograph: from the files as served, from the cache as evaluated."""
+    table = pd.read_csv(clone.folder / f"plots/{model}-predictions.csv")
+    predictor = Predictor(clone.folder / "models" / model)
+    files = [clone.folder / "data/sample" / file for file in table["file"]]
+    answers = list(predictor.predict(files))
+    assert [answer.species for answer in answers] == table["answer"].tolist()
+    species = list(predictor.description.species)
+    served = [[answer.probabilities[name] for name in species] for answer in answers]
+    np.testing.assert_allclose(served, table[species], atol=2e-6)
+    best = table[species].idxmax(axis=1)
+    assert best.tolist() == table["predicted"].tolist()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(c, marks=pytest.mark.slow if c.startswith("fishline reproduce") else ())
+        for c in CHAMPIONS
+        if c not in (SERVE, ASK)
+    ],
+)
+def test_a_command_of_the_readme_on_champions(clone: Clone, repro: str, command: str) -> None:
+    before = len(clone.runs())
+    if command.startswith("fishline reproduce"):
+        said = clone.run(command)
+        assert stages_run(said) == [stage for stage in STAGES if stage != "explore"]
+        assert "the same bytes and test metrics" in said
+        assert "\nWarning: " not in said
+    else:
+        clone.run_readme(command)
+    assert len(clone.runs()) == before
+
+
+def test_the_champion_is_served_as_the_readme_says(clone: Clone, repro: str) -> None:
+    """After its commands: they promote a version."""
+    port = free_port()
+    with started(clone, SERVE.replace("5001", str(port))) as server:
+        assert patient_get(f"http://127.0.0.1:{port}/ping", server) is not None
+        (served,) = json.loads(clone.run(ASK.replace("5001", str(port))))["predictions"]
+    said = clone.run_readme("fishline predict --json 'data/sample/Red Mullet/00001.png'")
+    asked = json.loads(said)
+    assert served["error"] is None
+    assert served["species"] == asked["species"]
+    assert served["probabilities"] == pytest.approx(asked["probabilities"], abs=1e-6)
