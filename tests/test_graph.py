@@ -106,6 +106,16 @@ def test_plots_show_what_stages_write() -> None:
         assert any(path == out or path.startswith(f"{out}/") for out in written)
 
 
+def test_matrices_are_normalised_over_what_it_is() -> None:
+    """DVC's template divides by the rows' sums."""
+    matrices = [p for plot in GRAPH["plots"] if isinstance(plot, dict) for p in plot.values()]
+    matrices = [p for p in matrices if p["template"].startswith("confusion")]
+    assert len(matrices) == 4
+    for plot in matrices:
+        assert list(plot["y"].values()) == ["actual"]
+        assert plot["y_label"] == "actual species"
+
+
 def test_only_the_rooms_that_may_import_mlflow() -> None:
     for path in sorted((ROOT / "src/fishline").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -114,6 +124,7 @@ def test_only_the_rooms_that_may_import_mlflow() -> None:
             if any(name.split(".")[0] == "mlflow" for name in names):
                 assert path.stem in {
                     "aliases",
+                    "probe_store",
                     "registry",
                     "results",
                     "run_log",
