@@ -3,6 +3,7 @@
 # make test    format, lint, types, tests; make test-all: also those that take minutes
 # make bench   time and memory against the course notebook's way, in minutes
 # make ui      compare runs in the browser
+# make docs    the pages of docs/ as a site, in build/docs
 # The environment (6 GB) is made once, in $(VENV), and found again while requirements.txt stays.
 
 PYTHON ?= python3
@@ -14,8 +15,10 @@ DONE := $(VENV)/.lock-$(LOCK)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # This checkout's code, also with an environment that was made for another.
 export PYTHONPATH := $(CURDIR)/src
+# mkdocs-material would advertise its successor.
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: env repro explore test test-all bench ui lock
+.PHONY: env repro explore test test-all bench ui docs lock
 
 env: $(DONE)
 
@@ -64,6 +67,10 @@ ui: env
 	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	    mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
 	esac
+
+docs: env
+	python docs/generate.py
+	mkdocs build --strict
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header \
