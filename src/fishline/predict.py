@@ -87,14 +87,24 @@ def _writer(form: Form, species: Sequence[str]) -> Callable[[Path, Answer], str]
         return lambda path, answer: json.dumps({"file": str(path)} | answer.as_dict()) + "\n"
     if form == "text":
         return _text
-    header = [_csv_line(["file", "species", "probability", *species, "error"])]
+    header = [csv_line(columns(species))]
 
     def line(path: Path, answer: Answer) -> str:
-        shares = answer.probabilities or dict.fromkeys(species)
-        row = [str(path), answer.species, answer.probability, *shares.values(), answer.error]
-        return (header.pop() if header else "") + _csv_line(row)
+        row = csv_line(cells(str(path), answer, species))
+        return (header.pop() if header else "") + row
 
     return line
+
+
+def columns(species: Sequence[str]) -> list[str]:
+    """The head of the table of answers by a model of these species."""
+    return ["file", "species", "probability", *species, "error"]
+
+
+def cells(file: str, answer: Answer, species: Sequence[str]) -> list[object]:
+    """The row of that table for one photograph."""
+    shares = answer.probabilities or dict.fromkeys(species)
+    return [file, answer.species, answer.probability, *shares.values(), answer.error]
 
 
 def _text(path: Path, answer: Answer) -> str:
@@ -105,7 +115,7 @@ def _text(path: Path, answer: Answer) -> str:
     return f"{path}: {named} ({answer.probability:.2f})\n"
 
 
-def _csv_line(values: Sequence[object]) -> str:
+def csv_line(values: Sequence[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values)
     return line.getvalue()
