@@ -102,12 +102,13 @@ class Clone:
         words = shlex.split(command, comments=True)
         if words[0] != "fishline" or set(words) & {"|", "&&", ">"}:
             return self.run(f"source .venv/bin/activate && {command}")
-        environment = self.environment()
+        # Set once, where fishline.tracking is loaded, and cleared with the rest below.
+        environment = self.environment() | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
         words = [word.replace("~", environment["HOME"], 1) for word in words]
         with contextlib.chdir(self.folder), patch.dict(os.environ, environment, clear=True):
             done = CliRunner().invoke(main, words[1:])
         assert done.exit_code == 0, f"{command}\n{done.output}\n{done.exception!r}"
-        return done.output
+        return done.stdout
 
     def digest(self, model: str) -> str:
         return hashlib.sha256(

@@ -1,5 +1,6 @@
 """The control with labels drawn by lot: chance for an honest split, memory for a leaky one."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,14 @@ def test_photographs_can_come_from_a_record(
     audit.main(project / "data/sample/originals.csv")
     said = capsys.readouterr().out
     assert "grouped" in said and "leaks" in said
+    audit.main(project / "data/sample/originals.csv", as_json=True)
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["task"], row["split"]) for row in rows[:2]] == [
+        ("base", "grouped"),
+        ("base", "stratified"),
+    ]
+    assert rows[0]["low"] <= rows[0]["accuracy"] <= rows[0]["high"]
+    assert rows[0]["copy_in_training"] == 0
     (project / "some.csv").write_text("file,original\nTrout/00001.png,a\n")
     with pytest.raises(UserError, match=r"some\.csv has no original for "):
         audit.main(project / "some.csv")

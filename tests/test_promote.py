@@ -1,6 +1,7 @@
 """Promotions and what they leave in the registry: a real store, models, photographs; and moves
 at once or broken off, by a store that a test can stop between any two writes."""
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -275,6 +276,20 @@ def test_rollback_swaps_and_swaps_again(shelf: Shelf) -> None:
         ("rollback", 2, 1),
         ("rollback", 1, 2),
     ]
+
+
+def test_what_was_done_as_json(shelf: Shelf) -> None:
+    champion(shelf, "fish-said", SOME)
+    shelf.version("fish-said", [], DIRTY)
+    done = fishline("promote", "fish-said", "--json")
+    said = json.loads(done.stdout)
+    assert (done.exit_code, said["moved"], said["champion"]) == (1, False, "fish-said/1")
+    failed = [verdict["rule"] for verdict in said["verdicts"] if not verdict["passed"]]
+    assert (failed, "clean_tree" in done.stderr) == (["clean_tree"], True)
+    said = json.loads(fishline("promote", "fish-said", *FORCE, "--json").stdout)
+    assert (said["moved"], said["champion"], said["former"]) == (True, "fish-said/2", "fish-said/1")
+    said = json.loads(fishline("rollback", "fish-said", "--json").stdout)
+    assert (said["moved"], said["champion"], said["former"]) == (True, "fish-said/1", "fish-said/2")
 
 
 def test_without_a_former_champion_rollback_is_refused(shelf: Shelf) -> None:

@@ -1,42 +1,73 @@
-"""`fishline STAGE`: the command line. Thin: each command imports its module when it is called."""
+"""`fishline COMMAND`: the command line. Thin: each command imports its module when it is called.
+
+The stages of the graph are in cli_stages.py, the commands for registered models in cli_models.py.
+"""
 
 from __future__ import annotations
 
-import importlib
+import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from fishline import __version__
-from fishline.errors import UserError
+from fishline import __version__, cli_models, cli_stages
+from fishline.cli_group import InProject, Sections, WithStore, require_store
 
-STAGES = {
-    "sample": "Draw the built-in data set into data/sample.",
-    "preprocess": "Decode and resize every photograph once, into data/cache.",
-    "split": "Choose training, validation and test images.",
-    "explore": "Show what is in the data, as pictures and one page.",
-    "train-base": "Train the base model.",
-    "finetune": "Adapt the base model to the new species.",
-    "evaluate": "Test both models.",
+SHELLS = ("bash", "zsh", "fish")
+SECTIONS = {
+    "Start": ["doctor", "check"],
+    "Data": ["ingest", "audit"],
+    "Stages": [*cli_stages.STAGES],
+    "Models": [str(command.name) for command in cli_models.COMMANDS],
+    "Use": ["predict", "app"],
+    "More": ["curve", "track", "completion"],
 }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Sections,
+    sections=SECTIONS,
+    in_a_row=("Stages", "(dvc repro)"),
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 usage. Examples: COMMAND -h",
+)
 @click.version_option(__version__)
 def main() -> None:
-    """Fish species classification as an experiment-tracked workflow.
+    """Which fish is on the photograph? Train a classifier, compare, use it."""
 
-    `dvc repro` runs the stages below in their order, and only those whose code, data or
-    parameters (params.yaml) changed. `fishline STAGE` runs one by hand.
-    """
+
+for _command in (*cli_stages.commands(), *cli_models.COMMANDS):
+    main.add_command(_command)
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def doctor(as_json: bool) -> None:
+    """Look for what is missing, and say what to do.
+
+    Environment, device, git, DVC, remote, tracking store, data, disks. Changes nothing. Exits with
+    1 if a check fails; a warning is none.
+
+    \b
+    fishline doctor
+    fishline doctor --json
+    """
+    from fishline.doctor import main
+
+    sys.exit(main(as_json))
+
+
+@main.command(cls=InProject)
 def check() -> None:
-    """Check params.yaml, whatever stage its keys belong to."""
+    """Check params.yaml.
+
+    All of it, whatever stage its keys belong to. Says nothing if it is right.
+
+    \b
+    fishline check
+    """
     from fishline.params import load_params
 
     load_params()
@@ -45,6 +76,7 @@ def check() -> None:
 @main.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show what would be taken; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: the tables as JSON.")
 @click.option(
     "--link",
     type=click.Choice(["copy", "hardlink", "move"]),
@@ -53,34 +85,47 @@ def check() -> None:
     help="hardlink: share the files with SOURCE; change them in neither. "
     "move: take them out of SOURCE once all are here.",
 )
-def ingest(source: Path, dry_run: bool, link: Literal["copy", "hardlink", "move"]) -> None:
-    """Bring photographs into data/raw and version them with DVC.
+def ingest(
+    source: Path, dry_run: bool, as_json: bool, link: Literal["copy", "hardlink", "move"]
+) -> None:
+    """Bring photographs into data/raw, versioned by DVC.
 
     SOURCE is a folder or an archive (zip, tar) with a folder for each species, at any depth.
+
+    \b
+    fishline ingest ~/Photographs --dry-run
+    fishline ingest photographs.zip
     """
     from fishline.ingest import ingest
 
-    ingest(source, dry_run, link)
+    if as_json and not dry_run:
+        raise click.UsageError("--json is for --dry-run")
+    ingest(source, dry_run, link, as_json)
 
 
-@main.command()
+@main.command(cls=InProject)
 @click.option(
     "--originals",
     "record",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="CSV (file, original) that says which photograph each file shows, instead of the pixels.",
 )
-def audit(record: Path | None) -> None:
-    """Test by random labels whether a split leaks copies into the test set.
+@click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
+def audit(record: Path | None, as_json: bool) -> None:
+    """Test whether a split leaks copies into the test set.
 
     Nothing can be learnt from labels drawn by lot, so a test accuracy above chance is memory.
+
+    \b
+    fishline audit
+    fishline audit --originals originals.csv
     """
     from fishline.audit import main
 
-    main(record)
+    main(record, as_json)
 
 
-@main.command()
+@main.command(cls=InProject)
 @click.option(
     "--photographs",
     default="1,2,5,10,all",
@@ -95,10 +140,14 @@ def audit(record: Path | None) -> None:
     help="How often each number is drawn and trained with.",
 )
 def curve(photographs: str, draws: int) -> None:
-    """Test how many photographs of a new species are enough.
+    """Test how many photographs of a species are enough.
 
     Fine-tunes the base model with few of the training photographs, drawn at random, and tests on
     the test images. Writes plots/curve.png and .csv, and one MLflow run.
+
+    \b
+    fishline curve
+    fishline curve --photographs 3,20,all --draws 2
     """
     from fishline.curve import main
 
@@ -132,172 +181,74 @@ def predict(
     """
     from fishline.predict import predict
 
+    if not Path(model).is_dir():
+        require_store()
     sys.exit(1 if predict(photographs, model, form) else 0)
 
 
-@main.command()
-@click.argument("model", required=False)
-@click.option("--json", "as_json", is_flag=True, help="All that is known, as JSON.")
-def models(model: str | None, as_json: bool) -> None:
-    """List the registered models: where each comes from and how good it is.
-
-    \b
-    fishline models
-    fishline models fish-finetuned --json
-    """
-    from fishline.listing import models
-
-    models(model, as_json)
-
-
-@main.command()
-@click.argument("a")
-@click.argument("b")
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
-def compare(a: str, b: str, as_json: bool) -> None:
-    """Compare two models on the same test photographs, and say whether they really differ.
-
-    A and B are versions, aliases or ids of MLflow runs.
-
-    \b
-    fishline compare fish-finetuned@champion fish-finetuned/4
-    """
-    from fishline.compare import compare
-
-    compare(a, b, as_json)
-
-
-@main.command()
-@click.argument("model")
-@click.option("--version", "number", type=click.IntRange(min=1), help="Its number.")
-@click.option("--run", help="Id of the MLflow run that trained it, or how that begins.")
-@click.option("--experiment", help="Name of the DVC experiment that trained it.")
-@click.option("--force", is_flag=True, help="Promote even if the gate refuses.")
-@click.option("--reason", default="", help="Why it is forced; stands in the history.")
-def promote(
-    model: str,
-    number: int | None,
-    run: str | None,
-    experiment: str | None,
-    force: bool,
-    reason: str,
-) -> None:
-    """Make a version of MODEL the champion, the newest by default, if the gate lets it.
-
-    The rules stand in params.yaml under gate. A refusal names the rule and moves nothing.
-
-    \b
-    fishline promote fish-finetuned
-    fishline promote fish-finetuned --experiment keen-roach
-    fishline promote fish-finetuned --version 4 --force --reason "new camera"
-    """
-    from fishline.promote import promote
-
-    promote(model, number, run, experiment, force, reason)
-
-
-@main.command()
-@click.argument("model")
-def rollback(model: str) -> None:
-    """Make the previous champion of MODEL the champion again.
-
-    \b
-    fishline rollback fish-finetuned
-    """
-    from fishline.promote import rollback
-
-    rollback(model)
-
-
-@main.command()
-@click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON, with all verdicts.")
-def history(model: str, as_json: bool) -> None:
-    """Show every move of the champion of MODEL: from, to, who, when and why.
-
-    \b
-    fishline history fish-finetuned
-    """
-    from fishline.history import history
-
-    history(model, as_json)
-
-
-@main.command()
-@click.argument("version")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def provenance(version: str, as_json: bool) -> None:
-    """Show where a registered version or a run comes from.
-
-    Code, data, parameters, environment, experiment, and the same of its base model:
-
-    fishline provenance fish-finetuned@champion
-    """
-    from fishline.origin import main
-
-    main(version, as_json)
-
-
-@main.command()
-@click.argument("experiment")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def runs(experiment: str, as_json: bool) -> None:
-    """List the MLflow runs of a DVC experiment.
-
-    Of one that DVC restored instead of computing it, the runs that computed it:
-
-    fishline runs wintry-cods
-    """
-    from fishline.runs import main
-
-    main(experiment, as_json)
-
-
-@main.command()
-@click.argument("version")
+@main.command(cls=WithStore)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
 @click.option(
-    "--keep",
-    type=click.Path(path_type=Path),
-    help="Leave the clone in this folder, which must not be there yet.",
+    "--max-upload-mb",
+    default=25,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="The largest photograph that is taken.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; what the stages say, to stderr.")
-def reproduce(version: str, keep: Path | None, as_json: bool) -> None:
-    """Train a registered version again, and say whether the same comes out.
+def app(host: str, port: int, max_upload_mb: int) -> None:
+    """Open a page to drop photographs on.
 
-    In a temporary clone, from the code, parameters and data of then; nothing here changes:
+    It says what is on them, with each species' probability and what the model looked at.
+    Ctrl-C ends it.
 
-    fishline reproduce fish-finetuned/3
-
-    Exit code 0: the model's bytes and its test metrics are the same. 1: they are not.
+    \b
+    fishline app
+    fishline app --port 8502
     """
-    from fishline.reproduce import main
+    from fishline.app import app
 
-    main(version, keep, as_json)
+    app(host, port, max_upload_mb)
 
 
 @main.group()
 def track() -> None:
-    """Look after what goes to MLflow."""
+    """Send to MLflow what it did not take.
+
+    \b
+    fishline track sync
+    """
 
 
-@track.command()
+@track.command(cls=WithStore)
 def sync() -> None:
-    """Send what the tracking store did not take while a model was trained."""
+    """Send what the tracking store did not take while a model was trained.
+
+    \b
+    fishline track sync
+    """
     from fishline.track import sync
 
     sync()
 
 
-def _run(stage: str) -> None:
-    try:
-        module = importlib.import_module(f"fishline.{stage.replace('-', '_')}")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{error}: this Python ({sys.executable}) is not the project's environment; "
-            "`make env` makes it, `source .venv/bin/activate` enters it"
-        ) from None
-    module.main()
+@main.command()
+@click.argument("shell", type=click.Choice(SHELLS), required=False)
+@click.pass_context
+def completion(ctx: click.Context, shell: str | None) -> None:
+    """Print what makes the shell complete with Tab.
 
+    SHELL is that of $SHELL by default. Put the line for yours where the shell reads it:
 
-for _name, _help in STAGES.items():
-    main.add_command(click.Command(_name, callback=partial(_run, _name), help=_help))
+    \b
+    ~/.bashrc:  eval "$(fishline completion bash)"
+    ~/.zshrc:   eval "$(fishline completion zsh)"
+    fish:       fishline completion fish > ~/.config/fish/completions/fishline.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    shell = shell or Path(os.environ.get("SHELL", "")).name
+    kind = get_completion_class(shell) if shell in SHELLS else None
+    if kind is None:
+        raise click.UsageError(f"name your shell: {', '.join(SHELLS)}")
+    click.echo(kind(main, {}, "fishline", "_FISHLINE_COMPLETE").source())

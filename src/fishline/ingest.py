@@ -6,6 +6,7 @@ file's content, and an archive is read from its start each time: nothing is unpa
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,8 +30,11 @@ RECORD = Path("data/raw.dvc")
 LOCK = Path(".dvc/tmp/fishline-ingest.lock")
 
 
-def ingest(path: Path, dry_run: bool = False, link: Link = "copy") -> None:
+def ingest(path: Path, dry_run: bool = False, link: Link = "copy", as_json: bool = False) -> None:
     """Bring the photographs of the folder or archive `path` into data/raw; print what was done.
+
+    Args:
+        as_json: print what a dry run found as JSON.
 
     Raises:
         UserError: the source cannot be taken as it is, or a file is there already with other
@@ -45,15 +49,20 @@ def ingest(path: Path, dry_run: bool = False, link: Link = "copy") -> None:
         if needs_recovery(RAW):
             raise UserError(f"an ingest was cut off: run one without --dry-run to mend {RAW}")
         _require_checkout()
-        _show(make_plan(source, RAW, species, link), path)
-        print("Dry run: nothing was changed.")
-        return
+        plan = make_plan(source, RAW, species, link)
+        if as_json:
+            print(json.dumps(_facts(plan), indent=2, ensure_ascii=False))
+        else:
+            _show(plan)
+            print("Dry run: nothing was changed.")
+        return _require_photographs(plan, path)
     with _alone():
         if recover(RAW):
             print(f"{RAW} is back as it was before an ingest that was cut off.")
         _require_checkout()
         plan = make_plan(source, RAW, species, link)
-        _show(plan, path)
+        _show(plan)
+        _require_photographs(plan, path)
         if plan.new:
             bring(source, plan, link)
         _version()  # also when nothing is new: `dvc add` may have failed the last time
@@ -172,15 +181,29 @@ def _version() -> None:
         )
 
 
-def _show(plan: Plan, source: Path) -> None:
-    """Print what was found; an error if that is nothing to take."""
+def _facts(plan: Plan) -> dict[str, object]:
+    """What `_show` prints, for programs."""
+    none = {"new": 0, "there": 0}
+    left_out = [
+        {"reason": why, "files": n, "example": plan.examples[why]}
+        for why, n in sorted(plan.left_out.items())
+    ]
+    species = {name: none | counts for name, counts in sorted(plan.species.items())}
+    return {"species": species, "new_bytes": plan.size, "left_out": left_out}
+
+
+def _show(plan: Plan) -> None:
+    """Print what was found."""
     rows = [(name, f"{n['new']:,}", f"{n['there']:,}") for name, n in sorted(plan.species.items())]
     if rows:
         _print_table([("species", "new", "already there"), *rows])
     left_out = [(why, f"{n:,}", _short(plan.examples[why])) for why, n in plan.left_out.items()]
     if left_out:
         _print_table([("left out", "files", "for example"), *sorted(left_out)])
-    if not rows:
+
+
+def _require_photographs(plan: Plan, source: Path) -> None:
+    if not plan.species:
         raise UserError(f"{source} holds no photographs to take; nothing was changed")
 
 

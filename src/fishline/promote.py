@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import json
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
@@ -23,9 +25,18 @@ from fishline.tracking import store_lock
 
 
 def promote(
-    name: str, number: int | None, run: str | None, experiment: str | None, force: bool, reason: str
+    name: str,
+    number: int | None,
+    run: str | None,
+    experiment: str | None,
+    force: bool,
+    reason: str,
+    as_json: bool = False,
 ) -> None:
     """Make a version of `name` the champion, if the gate lets it; by default the newest.
+
+    Args:
+        as_json: print one object in place of words, also if the gate refuses.
 
     Raises:
         UserError: the gate refuses, which moves nothing, or there is no such version.
@@ -41,10 +52,14 @@ def promote(
         if champion and champion.number == candidate.number:
             with needs_registry(), store_lock():
                 moves.settle(store)
-            return click.echo(f"{candidate} is the champion already")
+            return _say(f"{candidate} is the champion already", as_json, candidate, champion)
         verdicts = _judge(store, candidate, champion, settings)
+        if not as_json:
+            _show(verdicts, candidate, champion)
         refused = [each for each in verdicts if not each.passed]
         if refused and not force:
+            if as_json:
+                _say("", True, candidate, champion, verdicts)
             why = "\n".join(f"  {each.rule}: {each.figures}" for each in refused)
             raise UserError(
                 f"{candidate} is not promoted; {champion or 'no version'} stays champion\n{why}\n"
@@ -59,10 +74,11 @@ def promote(
             {each.rule: str(each) for each in verdicts},
         )
         moved = _move(store, entry, candidate)
-    click.echo(f"{candidate} is the champion now" + (f", {champion} the previous" * bool(champion)))
+    said = f"{candidate} is the champion now" + f", {champion} the previous" * bool(champion)
+    _say(said, as_json, candidate, champion, verdicts, moved=True)
 
 
-def rollback(name: str) -> None:
+def rollback(name: str, as_json: bool = False) -> None:
     """Swap the champion with the version that it replaced.
 
     Raises:
@@ -82,20 +98,44 @@ def rollback(name: str) -> None:
     back = registry.find(f"{name}/{previous}")
     if not _move(store, Entry("rollback", champion, previous, whoever()), back):
         raise UserError(f"somebody else moved the champion of {name} meanwhile; look, then decide")
-    click.echo(f"{name}/{previous} is the champion again, {name}/{champion} the previous")
+    said = f"{name}/{previous} is the champion again, {name}/{champion} the previous"
+    _say(said, as_json, back, _version(name, champion), moved=True)
+
+
+def _say(
+    said: str,
+    as_json: bool,
+    candidate: Version,
+    former: Version | None,
+    verdicts: Sequence[Verdict] = (),
+    moved: bool = False,
+) -> None:
+    """Print what was done; as JSON, `champion` is the one of now, `former` the one of before."""
+    champion = candidate if moved else former
+    facts = {
+        "candidate": str(candidate),
+        "moved": moved,
+        "champion": str(champion) if champion else None,
+        "former": str(former) if former else None,
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else said)
+
+
+def _show(verdicts: Sequence[Verdict], candidate: Version, champion: Version | None) -> None:
+    click.echo(f"{candidate} against {champion or 'no champion'}:")
+    rows = [[each.rule, "pass" if each.passed else "FAIL", each.figures] for each in verdicts]
+    click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
 
 
 def _judge(
     store: RegisteredModel, candidate: Version, champion: Version | None, settings: Gate
 ) -> Sequence[Verdict]:
-    """What the gate says, printed and kept as tags of the candidate."""
+    """What the gate says, kept as tags of the candidate."""
     from fishline.examine import facts  # loads torch
 
     verdicts = gate.judge(facts(candidate, champion), settings)
     passed = all(each.passed for each in verdicts)
-    click.echo(f"{candidate} against {champion or 'no champion'}:")
-    rows = [[each.rule, "pass" if each.passed else "FAIL", each.figures] for each in verdicts]
-    click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
     tags = {each.rule: str(each) for each in verdicts} | {
         "verdict": "pass" if passed else "FAIL",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
