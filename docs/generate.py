@@ -1,9 +1,9 @@
-"""What docs/ says of params.yaml, dvc.yaml and the modules of fishline, written from them.
+"""What docs/ says of params.yaml, dvc.yaml, the command line and the modules, written from them.
 
     python docs/generate.py
 
-rewrites parameters.md and graph.svg, and in graph.md and code.md what stands between the marks
-`<!-- generated: NAME -->` and `<!-- end -->`.
+rewrites parameters.md and graph.svg, and in graph.md, code.md and cli.md what stands between the
+marks `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from click.testing import CliRunner
 from jinja2 import Template
 from parameters import code, parameters
 
+from fishline.cli import main
 from fishline.schema import read_yaml
 
 DOCS = Path(__file__).parent
@@ -43,7 +45,7 @@ ROOMS = {
         "devices distributed checkpoints"
     ),
     "What a model is worth": (
-        "evaluate tested prediction metrics paired calibration known reliability plots "
+        "evaluate prediction metrics paired calibration known reliability plots "
         "gradcam curve few_photographs"
     ),
     "The report and the model card": "report* findings* outcome* results* standing mistakes charts",
@@ -151,6 +153,15 @@ def summary(module: Path) -> str:
     return first.replace("|", r"\|")
 
 
+# The command line
+
+
+def usage() -> str:
+    """What `fishline --help` says on a terminal of 80 columns."""
+    said = CliRunner().invoke(main, ["--help"], prog_name="fishline", terminal_width=80)
+    return f"```text\n{said.stdout.rstrip()}\n```"
+
+
 def filled(page: str, **parts: str) -> str:
     """`page` with new text between the marks."""
     for name, text in parts.items():
@@ -165,13 +176,14 @@ def filled(page: str, **parts: str) -> str:
 def pages() -> dict[Path, str]:
     """What each page written here ought to be."""
     diagram = mermaid()
-    graph, layout = (DOCS / "graph.md").read_text(), (DOCS / "code.md").read_text()
+    graph, layout, line = ((DOCS / name).read_text() for name in ("graph.md", "code.md", "cli.md"))
     block = f"```mermaid\n{diagram}\n```"
     return {
         DOCS / "parameters.md": parameters(),
         DOCS / "graph.svg": drawing(diagram),
         DOCS / "graph.md": filled(graph, diagram=block, stages=stages()),
         DOCS / "code.md": filled(layout, modules=rooms()),
+        DOCS / "cli.md": filled(line, help=usage()),
     }
 
 
