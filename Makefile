@@ -24,6 +24,7 @@ env: $(DONE)
 
 $(DONE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 …")'
+	@echo 'The environment (6 GB) is made in $(VENV), once; that takes some minutes.'
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
@@ -36,8 +37,8 @@ repro: env
 	@echo
 	@fishline models
 	@echo
-	@echo 'Next: `make ui` compares runs in the browser; `source $(VENV)/bin/activate` and then'
-	@echo '`dvc exp run -S lr=0.001` trains another; `dvc metrics diff` shows what it changed.'
+	@echo 'Next: plots/report.html says what the models are worth; `make ui` compares runs; `source'
+	@echo '$(VENV)/bin/activate` and then `dvc exp run -S lr=0.001` trains another.'
 
 explore: env
 	@fishline check
