@@ -95,8 +95,8 @@ def allowed(key: str, kind: Any) -> str:
     """What the checks of params.py let through."""
     if typing.get_origin(kind) is typing.Literal:
         return code(typing.get_args(kind))
-    if key in params._RANGES:
-        return re.sub(r"^must (be|lie|name) ", "", params._RANGES[key][0])
+    if key in params.RANGES:
+        return re.sub(r"^must (be|lie|name) ", "", params.RANGES[key][0])
     return {bool: code(("true", "false")), str: "a text"}.get(kind, "names")
 
 

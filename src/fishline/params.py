@@ -174,7 +174,7 @@ _MARGIN: tuple[str, Callable[[Any], bool]] = (
 )
 _FRACTION: tuple[str, Callable[[Any], bool]] = ("must lie between 0 and 1", lambda v: 0 < v < 1)
 
-_RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": _SEED,
     "image_size": ("must lie between 48 and 1024 pixels", lambda v: 48 <= v <= 1024),
     "sample.seed": _SEED,
@@ -212,7 +212,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 def _check_ranges(params: Params, path: Path) -> None:
     flat = flatten(as_dict(params))
-    for key, (rule, holds) in _RANGES.items():
+    for key, (rule, holds) in RANGES.items():
         if not holds(flat[key]):
             raise UserError(f"{path}: {key} {rule}, not {flat[key]!r}")
     split = params.split
