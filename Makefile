@@ -43,7 +43,8 @@ repro: env
 explore: env
 	@fishline check
 	dvc repro explore
-	@python -c 'import click; page = "plots/explore/explore.md"; print(page); click.launch(page)'
+	@echo plots/explore/explore.md
+	@python -c 'import click; click.launch("plots/explore/explore.md")' 2> /dev/null
 
 test: env
 	ruff format --check .

@@ -45,6 +45,7 @@ def test_text(project: Path) -> None:
     for line in lines[:3]:
         assert line.split(": ")[1].split()[0] in ("Bream", "Shrimp", "Trout")
     assert lines[3] == f"{BROKEN}: not read: not an image that Pillow can read"
+    assert done.stderr.startswith("model knows Bream, Shrimp, Trout; any other fish may be taken")
     assert "1 of 4 photographs could not be read" in done.stderr
     assert done.exit_code == 1
 

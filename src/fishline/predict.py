@@ -40,7 +40,11 @@ def predict(photographs: Sequence[Path], model: str, form: Form) -> int:
     if not paths:
         raise UserError(f"no photographs in {', '.join(map(str, photographs))}")
     predictor = load(model)
-    write, failed = _writer(form, predictor.description.species), 0
+    species = predictor.description.species
+    if form == "text":  # who reads this may not know the model
+        said = f"{model} knows {', '.join(species)}; any other fish may be taken for one of these"
+        click.echo(said, err=True)
+    write, failed = _writer(form, species), 0
     answers = tqdm(predictor.predict(paths), total=len(paths), unit="photograph", disable=None)
     for path, answer in zip(paths, answers, strict=True):
         tqdm.write(write(path, answer), end="")

@@ -153,5 +153,8 @@ def _place(uri: str) -> str:
     return str(found or os.fspath(project_root() / "mlartifacts"))
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
+    """What it was at first: libraries wrap it in pages."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
