@@ -255,7 +255,7 @@ def _cost(job: Job, history: list[Epoch]) -> dict[str, float]:
     """What learnt, and how long an epoch took."""
     images = epoch_length(job.parts["train"].labels, job.settings.balance)
     return {
-        "trained_parameters": sum(p.numel() for p in job.trainable.parameters()),
+        "trained_parameters": models.count_parameters(job.trainable),
         "seconds_per_epoch": median(images / epoch.images_per_second for epoch in history),
     }
 

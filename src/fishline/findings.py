@@ -15,7 +15,7 @@ from fishline.errors import UserError
 from fishline.files import read_csv, read_json, require
 from fishline.memory import Memory, memory
 from fishline.mistakes import Shown, mistakes
-from fishline.models import freeze
+from fishline.models import count_parameters, part_of
 from fishline.outcome import Outcome
 from fishline.params import Params
 from fishline.paths import CACHE, FINETUNED, METRICS, PLOTS, run_record
@@ -89,7 +89,7 @@ def gather(
         reliability=_reliability(outcome),
         version=version,
         run=run,
-        leaky=_leaky(run) if run else [],
+        leaky=leaky_runs(run) if run else [],
         champion=against_champion(version) if version else None,
         ways=ways(version, run) if version and run and model == FINETUNED else [],
     )
@@ -122,15 +122,13 @@ def counts(table: pd.DataFrame, species: Sequence[str]) -> pd.DataFrame:
 def recipe(model: str, outcome: Outcome, history: pd.DataFrame, params: Params) -> dict[str, str]:
     """What a model was trained with."""
     described, own = outcome.description, params.finetune if model == FINETUNED else params
-    whole = sum(parameter.numel() for parameter in outcome.network.parameters())
-    part = params.finetune.train if model == FINETUNED else "all"
-    learnt = sum(p.numel() for p in freeze(outcome.network, part).parameters())
-    weights = "none" if params.model.weights == "none" else params.model.weights
-    start = "the base model" if model == FINETUNED else weights.replace("none", "random weights")
+    network, part = outcome.network, params.finetune.train if model == FINETUNED else "all"
+    learnt = count_parameters(part_of(network, part))
+    weights = "random weights" if params.model.weights == "none" else params.model.weights
     return {
         "network": f"{described.network}, {described.image_size} × {described.image_size} pixels",
-        "started from": start,
-        "parameters": f"{whole:,}, of which {learnt:,} learnt ({part})",
+        "started from": "the base model" if model == FINETUNED else weights,
+        "parameters": f"{count_parameters(network):,}, of which {learnt:,} learnt ({part})",
         "epochs": f"{len(history)} of {own.epochs}, kept: {params.keep}",
         "learning rate": f"{own.lr:g}, {params.schedule}, {params.optimizer}",
         "images in a step": f"{own.batch_size}, {'augmented' if own.augment else 'as they are'}",
@@ -146,12 +144,17 @@ def _reliability(outcome: Outcome) -> str:
     return charts.reliability(confidence, (table["species"] == table["predicted"]).to_numpy())
 
 
-def _leaky(run: Run) -> list[Run]:
-    """Outcome runs of the same stage and data with a split that is not by photograph."""
+def leaky_runs(run: Run) -> list[Run]:
+    """Tested runs that differ in the split alone, which is not by photograph, newest first."""
+    if run.params.get("split.strategy") != "grouped":
+        return []
     found = registry.runs(
         f"tags.`dvc.stage` = '{run.tags.get('dvc.stage')}' "
         f"AND tags.`data.hash` = '{run.tags.get('data.hash')}' "
         "AND tags.`split.strategy` != 'grouped'"
     )
-    mine = run.params.get("split.strategy")
-    return [r for r in found if "test_accuracy" in r.metrics and mine == "grouped"]
+    return [r for r in found if "test_accuracy" in r.metrics and _recipe(r) == _recipe(run)]
+
+
+def _recipe(run: Run) -> dict[str, str]:
+    return {key: value for key, value in run.params.items() if key != "split.strategy"}

@@ -73,9 +73,19 @@ def freeze(network: Network, train: Part) -> nn.Module:
     Parameters alone: a frozen batch norm in training mode would still move its running
     statistics, so `training.fit` keeps everything outside the returned part in eval mode.
     """
-    parts = {"head": network.classifier[-1], "classifier": network.classifier, "all": network}
     network.requires_grad_(False)
-    return parts[train].requires_grad_(True)
+    return part_of(network, train).requires_grad_(True)
+
+
+def part_of(network: Network, train: Part) -> nn.Module:
+    """The part of `network` that `train` names."""
+    parts = {"head": network.classifier[-1], "classifier": network.classifier, "all": network}
+    return parts[train]
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers there are to learn in `module`."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def divide(network: Network, trainable: nn.Module) -> tuple[nn.Sequential | None, nn.Module]:

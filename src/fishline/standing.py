@@ -64,7 +64,10 @@ def against_champion(mine: Version) -> Standing | None:
 
 def ways(mine: Version, run: Run) -> list[Way]:
     """What was frozen, in each way that there is: `run`, and the newest comparable runs."""
-    finished = registry.runs("tags.`dvc.stage` = 'finetune' AND attributes.status = 'FINISHED'")
+    finished = registry.runs(
+        "tags.`dvc.stage` = 'finetune' AND attributes.status = 'FINISHED' "
+        f"AND tags.`data.hash` = '{run.tags.get('data.hash')}'"
+    )
     alike = [each for each in finished if comparable(run, each)]
     return [_way(part, mine, run, alike) for part in get_args(Part)]
 
