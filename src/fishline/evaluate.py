@@ -17,7 +17,7 @@ from fishline import plots, results
 from fishline.dataset import Images
 from fishline.devices import find_device, seed_everything
 from fishline.files import read_json, write_csv, write_json, write_text
-from fishline.findings import Findings, gather
+from fishline.findings import Findings, gather, name_of
 from fishline.known import separation
 from fishline.metrics import by_species, headline, of_species
 from fishline.mistakes import write_mistakes
@@ -48,7 +48,8 @@ def main() -> None:
     write_json(METRICS / "reliability.json", reliability)
     write_json(METRICS / "species.json", {m: by_species(t.report) for m, t in tested.items()})
     for model in TASKS:
-        _publish(model, tested[model], summaries[model] | reliability[model])
+        title = f"{name_of(model, params)}, test images"
+        _publish(model, title, tested[model], summaries[model] | reliability[model])
     findings = [
         gather(model, tested[model], parts, summaries[model] | reliability[model], params)
         for model, parts in images.items()
@@ -87,9 +88,9 @@ def _unknown(tested: Outcome, images: Mapping[str, Mapping[str, Images]]) -> dic
     return {"others_told_unknown": told} | separation(tested.distances, distances)
 
 
-def _publish(model: str, tested: Outcome, summary: dict[str, float]) -> None:
+def _publish(model: str, title: str, tested: Outcome, summary: dict[str, float]) -> None:
     """Draw a model's matrices, and add metrics and pictures to the run that trained it."""
-    found, title = tested.report, f"{model}: test"
+    found = tested.report
     files = plots.write_confusion(PLOTS / f"{model}-confusion", found, title)
     files += plots.write_one_vs_rest(PLOTS / f"{model}-one-vs-rest", found, title)
     table = PLOTS / f"{model}-predictions.csv"

@@ -77,7 +77,7 @@ def gather(
     run = registry.get_run(version.run_id) if version else None
     return Findings(
         model=model,
-        name=_name(model, params),
+        name=name_of(model, params),
         outcome=outcome,
         summary=summary,
         counts=counts(table, outcome.description.species),
@@ -95,7 +95,8 @@ def gather(
     )
 
 
-def _name(model: str, params: Params) -> str:
+def name_of(model: str, params: Params) -> str:
+    """A model in words, as titles have it."""
     if model != FINETUNED:
         return "Base model"
     return "Extended model" if params.finetune.mode == "extend" else "Fine-tuned model"
