@@ -23,6 +23,7 @@ if CHROMIUM is None:
     pytest.skip("neither chromium nor google-chrome is installed", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api")
 
+pytestmark = pytest.mark.slow  # half a minute; test_app.py asks the page without a browser
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SECONDS = 15  # for a page on a busy machine
 KNOWN = "models/finetuned"  # the default
@@ -52,9 +53,13 @@ def address(
         text=True,
     )
     wait_for(f"http://127.0.0.1:{port}/_stcore/health", process)
-    yield f"http://127.0.0.1:{port}"
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=SECONDS)
+    try:
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=4 * SECONDS)
+    finally:
+        process.kill()
+        process.communicate()
     assert (process.returncode, "Traceback" in printed) == (0, False), printed
 
 
