@@ -53,6 +53,7 @@ def one_of_two(rank: int, folder: str, *arguments: Any) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow  # each process imports torch anew
 def test_two_processes_end_where_one_does(
     settings: Training, description: Description, images: Images, tmp_path: Path
 ) -> None:

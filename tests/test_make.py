@@ -15,6 +15,7 @@ def test_make_ui_serves_the_store(clone: Clone) -> None:
         assert patient_get(f"http://127.0.0.1:{port}/health", server) == "OK"
 
 
+@pytest.mark.slow  # that it runs them, whoever runs this knows; this is of a clone without caches
 def test_make_test_runs_the_tests(clone: Clone) -> None:
     said = clone.run("make test PYTEST_ARGS='--collect-only --quiet'")
     assert "Success: no issues found" in said

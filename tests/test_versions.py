@@ -193,7 +193,7 @@ def test_one_photograph_more_is_little_more_to_store(second: Project) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [  # that two processes train as one does, test_distributed.py shows
+    [
         pytest.param(c, marks=pytest.mark.slow if "torchrun" in c else ())
         for c in readme_commands(TRAINING)
     ],

@@ -115,6 +115,7 @@ def test_both_models_are_registered_and_lead_back_to_their_runs(clone: Clone, re
     assert versions["fish-finetuned"].tags["base.model_version"] == "fish-base/1"
 
 
+@pytest.mark.slow  # test_experiment.py has it without DVC
 def test_a_killed_training_goes_on_as_the_same_run(clone: Clone, repro: str) -> None:
     """Killed when a checkpoint is there, taken up again by `dvc repro`.
 
