@@ -4,7 +4,7 @@
 # make bench   time and memory against the course notebook's way, in minutes
 # make ui      compare runs in the browser
 # make docs    the pages of docs/ as a site, in build/docs
-# The environment (6 GB) is made once, in $(VENV), and found again while requirements.txt stays.
+# The environment (7 GB) is made once, in $(VENV), and found again while requirements.txt stays.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -24,7 +24,7 @@ env: $(DONE)
 
 $(DONE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 …")'
-	@echo 'The environment (6 GB) is made in $(VENV), once; that takes some minutes.'
+	@echo 'The environment (7 GB) is made in $(VENV), once; that takes some minutes.'
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
