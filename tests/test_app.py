@@ -18,6 +18,7 @@ import pytest
 import streamlit as st
 import streamlit.web.cli
 from click.testing import CliRunner, Result
+from clone import free_port
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -437,12 +438,6 @@ def served(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def start(*words: str) -> Result:
     return CliRunner().invoke(main, ["app", *words])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_page_is_served_to_this_machine_alone(served: list[list[str]]) -> None:

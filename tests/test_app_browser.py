@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clone import free_port
 from PIL import Image
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
@@ -39,9 +39,7 @@ def address(
     (folder / ".dvc").mkdir()
     make_model(folder / KNOWN)
     make_model(folder / DOUBTS, seed=1, recall=0.01)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     unset = ("MLFLOW_TRACKING_URI", "DVC_ROOT")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     process = subprocess.Popen(

@@ -18,12 +18,13 @@ from PIL import Image
 
 from fishline import charts
 from fishline.dataset import Images
-from fishline.findings import PARTS, Findings, counts, recipe
+from fishline.findings import Findings, counts, recipe
 from fishline.memory import Memory
 from fishline.mistakes import COUNT, mistakes, write_mistakes
 from fishline.outcome import Outcome, put_to_test
 from fishline.paired import difference
 from fishline.params import load_params
+from fishline.paths import PARTS
 from fishline.registry import Run, Version
 from fishline.report import CARD, card, write_report
 from fishline.standing import Standing, Way

@@ -90,12 +90,6 @@ def picture(content: bytes) -> Pixels:
     return np.asarray(Image.fromarray(decoded.pixels).resize(size, Image.Resampling.LANCZOS))
 
 
-def likeliest(answer: Answer) -> str:
-    """The species with the largest probability, also where the answer is unknown."""
-    shares = answer.probabilities or {}
-    return max(shares, key=lambda name: shares[name])
-
-
 def ranked(answer: Answer) -> list[tuple[str, float]]:
     """All species with their probabilities, the likeliest first."""
     return sorted((answer.probabilities or {}).items(), key=lambda pair: -pair[1])

@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from fishline import app_answers, predict
-from fishline.app_answers import Model, View, explain, likeliest, percent, ranked
+from fishline.app_answers import Model, View, explain, percent, ranked
 from fishline.app_models import Choice
 from fishline.known import UNKNOWN
 from fishline.markdown import many, text
@@ -126,7 +126,7 @@ def compare(asked: Sequence[Asked], answers: Sequence[Answer], views: Sequence[V
 
 def show_answer(answer: Answer) -> None:
     """The species, or that it is unknown, large."""
-    species, share = text(likeliest(answer)), percent(answer.probability or 0)
+    species, share = text(answer.likeliest), percent(answer.probability or 0)
     if answer.species == UNKNOWN:
         st.warning(f"### Unknown\nLikeliest of what the model knows: {species}, {share}")
     else:
@@ -135,7 +135,7 @@ def show_answer(answer: Answer) -> None:
 
 def show_heat(view: View, answer: Answer) -> None:
     """What the model looked at."""
-    caption = f"What the model looked at: bright places speak for {text(likeliest(answer))}"
+    caption = f"What the model looked at: bright places speak for {text(answer.likeliest)}"
     st.image(view.heat, caption, width="stretch")
 
 
@@ -152,5 +152,5 @@ def look(asked: Asked, file: UploadedFile, answer: Answer) -> View:
     if key not in views:
         if len(views) >= KEPT:
             views.clear()
-        views[key] = asked.model.look(file.getvalue(), likeliest(answer))
+        views[key] = asked.model.look(file.getvalue(), answer.likeliest)
     return views[key]

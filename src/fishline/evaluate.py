@@ -47,11 +47,12 @@ def main() -> None:
     write_json(METRICS / "evaluate.json", summaries)
     write_json(METRICS / "reliability.json", reliability)
     write_json(METRICS / "species.json", {m: by_species(t.report) for m, t in tested.items()})
+    measured = {model: summaries[model] | reliability[model] for model in TASKS}
     for model in TASKS:
         title = f"{name_of(model, params)}, test images"
-        _publish(model, title, tested[model], summaries[model] | reliability[model])
+        _publish(model, title, tested[model], measured[model])
     findings = [
-        gather(model, tested[model], parts, summaries[model] | reliability[model], params)
+        gather(model, tested[model], parts, measured[model], params)
         for model, parts in images.items()
     ]
     _report(findings, params)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fishline import charts, registry
@@ -18,13 +19,12 @@ from fishline.mistakes import Shown, mistakes
 from fishline.models import count_parameters, part_of
 from fishline.outcome import Outcome
 from fishline.params import Params
-from fishline.paths import CACHE, FINETUNED, METRICS, PLOTS, run_record
+from fishline.paths import CACHE, FINETUNED, METRICS, PARTS, PLOTS, run_record
 from fishline.registry import Run, Version
 from fishline.standing import Standing, Way, against_champion, ways
 from fishline.tasks import tasks
 
 STAGES = {"base": "train-base", "finetuned": "finetune"}
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,8 @@ def recipe(model: str, outcome: Outcome, history: pd.DataFrame, params: Params) 
 
 
 def _reliability(outcome: Outcome) -> str:
-    table = outcome.predictions
-    confidence = table[list(outcome.description.species)].max(axis=1).to_numpy()
-    return charts.reliability(confidence, (table["species"] == table["predicted"]).to_numpy())
+    right = outcome.predictions["species"] == outcome.predictions["predicted"]
+    return charts.reliability(outcome.confidence.to_numpy(np.float64), right.to_numpy())
 
 
 def leaky_runs(run: Run) -> list[Run]:

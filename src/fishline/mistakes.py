@@ -47,7 +47,7 @@ def mistakes(outcome: Outcome, test: Images, aspects: Mapping[str, float]) -> li
         aspects: width over height by file.
     """
     names = list(outcome.description.species)
-    table = outcome.predictions.assign(probability=outcome.predictions[names].max(axis=1))
+    table = outcome.predictions.assign(probability=outcome.confidence)
     wrong = table[table["predicted"] != table["species"]]
     chosen = table if wrong.empty else wrong
     ordered = chosen.sort_values("probability", ascending=wrong.empty, kind="stable")

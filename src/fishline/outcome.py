@@ -39,6 +39,11 @@ class Outcome:
     predictions: pd.DataFrame
     numbers: dict[str, float]
 
+    @property
+    def confidence(self) -> pd.Series[float]:
+        """The probability of the predicted species, of each image."""
+        return self.predictions[list(self.description.species)].max(axis=1)
+
 
 def put_to_test(model: str, test: Images, device: torch.device) -> Outcome:
     """Test `models/<model>`.

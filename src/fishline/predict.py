@@ -114,7 +114,7 @@ def cells(file: str, answer: Answer, species: Sequence[str]) -> list[object]:
 def _text(path: Path, answer: Answer) -> str:
     if answer.probability is None:
         return f"{path}: not read: {answer.error}\n"
-    likeliest = max(answer.probabilities or {}, key=lambda name: (answer.probabilities or {})[name])
+    likeliest = answer.likeliest
     named = likeliest if answer.species == likeliest else f"{answer.species}, perhaps {likeliest}"
     return f"{path}: {named} ({answer.probability:.2f})\n"
 

@@ -46,6 +46,12 @@ class Answer:
     probabilities: dict[str, float] | None
     error: str | None = None
 
+    @property
+    def likeliest(self) -> str:
+        """The species with the largest probability, also where the answer is unknown."""
+        shares = self.probabilities or {}
+        return max(shares, key=lambda name: shares[name])
+
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
 

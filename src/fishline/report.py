@@ -15,10 +15,12 @@ from markupsafe import Markup
 from PIL import Image
 
 from fishline.files import write_text
-from fishline.findings import PARTS, Findings
+from fishline.findings import Findings
 from fishline.images import Pixels
 from fishline.known import UNKNOWN
+from fishline.markdown import text
 from fishline.params import Params
+from fishline.paths import PARTS
 
 TEMPLATES = Path(__file__).parent / "templates"
 EDGE = 220  # pixels: the height of a picture in the report
@@ -49,6 +51,7 @@ def _templates(autoescape: bool) -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"share": _share, "picture": _picture, "svg": Markup, "percent": _percent}
+    found.filters["markdown"] = text
     return found
 
 

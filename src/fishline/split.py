@@ -20,10 +20,8 @@ from fishline.errors import UserError
 from fishline.files import read_csv, require, write_csv, write_json
 from fishline.leaks import leaked, look_alikes
 from fishline.params import Split, load_params
-from fishline.paths import CACHE, METRICS, PLOTS, SPLIT, TASKS
+from fishline.paths import CACHE, METRICS, PARTS, PLOTS, SPLIT, TASKS
 from fishline.provenance import data_hash
-
-PARTS = ("train", "validation", "test")
 
 
 def split(images: pd.DataFrame, settings: Split) -> pd.DataFrame:
