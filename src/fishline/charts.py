@@ -48,7 +48,7 @@ def curves(table: pd.DataFrame) -> list[str]:
         return [_svg(loss, "Loss by epoch"), _svg(accuracy, "Validation accuracy by epoch")]
 
 
-def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> str:
+def reliability(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> str:
     """How often the model is right where it says so many percent, in bins of as many images each.
 
     Args:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fishline import charts, registry
@@ -141,7 +140,7 @@ def recipe(model: str, outcome: Outcome, history: pd.DataFrame, params: Params) 
 
 def _reliability(outcome: Outcome) -> str:
     right = outcome.predictions["species"] == outcome.predictions["predicted"]
-    return charts.reliability(outcome.confidence.to_numpy(np.float64), right.to_numpy())
+    return charts.reliability(outcome.confidence.to_numpy(), right.to_numpy())
 
 
 def leaky_runs(run: Run) -> list[Run]:
