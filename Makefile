@@ -50,6 +50,7 @@ test: env
 	ruff format --check .
 	ruff check .
 	mypy
+	lint-imports
 	pytest $(PYTEST_ARGS) --numprocesses 4 --dist loadfile \
 	    --no-loadscope-reorder tests/test_workflow.py tests/test_versions.py \
 	    tests/test_server.py tests

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from fishline.files import read_json
-from fishline.markdown import table, text
-from fishline.paths import METRICS, PLOTS, TASKS
+from fishline.core.files import read_json
+from fishline.core.paths import METRICS, PLOTS, TASKS
+from fishline.core.text import table, text
 
 MARK = "<!-- fishline: experiment -->"  # by which the comment is found again
 AUTHOR = "github-actions[bot]"

@@ -16,8 +16,8 @@ import time
 import faiss
 import numpy as np
 
-from fishline.copies import ALIKE
-from fishline.neighbours import near_pairs
+from fishline.data.prepare.copies import ALIKE
+from fishline.data.prepare.neighbours import near_pairs
 
 COPIES, WIDTH, NOISE = 20, 192, 0.08
 RADIUS = (2 - 2 * ALIKE) ** 0.5

@@ -30,7 +30,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fishline.images import LOOK, decode, reason
+from fishline.data.decode import LOOK, decode
+from fishline.data.photo_files import reason
 
 SIZE = 128
 MEMORY = 3 * 2**30  # bytes of address space that a worker may take

@@ -30,20 +30,21 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fishline import inputs, tracking
-from fishline.cache import Cache, packed_files
-from fishline.checkpoints import Checkpoint
-from fishline.dataset import Images, Packed, mean_and_std
-from fishline.devices import seed_everything
-from fishline.experiment import Job, _Session
-from fishline.inputs import Inputs, Photographs
-from fishline.models import Description, Normalize, build, freeze
-from fishline.packing import record
-from fishline.params import Params, load_params, training
-from fishline.paths import BASE
-from fishline.tasks import model_images
-from fishline.trainer import Trainer
-from fishline.training import Epoch, Progress
+from fishline.core.params import Params, load_params, training
+from fishline.core.paths import BASE
+from fishline.data.cache import Cache, packed_files
+from fishline.data.dataset import Images, Packed, mean_and_std, model_images
+from fishline.data.prepare.packing import record
+from fishline.models.artifact import Description, Normalize, build
+from fishline.models.devices import seed_everything
+from fishline.models.transfer import freeze
+from fishline.tracking import run
+from fishline.tracking.checkpoints import Checkpoint
+from fishline.training import batches
+from fishline.training.batches import Inputs, Photographs
+from fishline.training.loop import Epoch, Progress
+from fishline.training.run import Job, _Session
+from fishline.training.trainer import Trainer
 
 ENDLESS = 100_000  # epochs: the learning rate's schedule must not end
 SIZE = 128
@@ -105,10 +106,10 @@ def kinds(job: Job, trainer: Trainer) -> dict[str, Inputs]:
     """What each measurement trains on."""
     train, normalize, own = job.parts["train"], trainer.normalize, trainer.train
     assert isinstance(own, Photographs)
-    usual = inputs.RESIDENT
-    inputs.RESIDENT = 1 << 60
+    usual = batches.RESIDENT
+    batches.RESIDENT = 1 << 60
     resident = Photographs(train, normalize, trainer.device, job.settings.augment)
-    inputs.RESIDENT = usual
+    batches.RESIDENT = usual
     read = Photographs(train, normalize, trainer.device, job.settings.augment)
     read._resident = None  # on a GPU, RESIDENT has no say
     batch = pick(train, torch.arange(min(job.settings.batch_size, len(train))))
@@ -151,7 +152,7 @@ def speeds_of(rounds: int, seconds: float, count: int) -> dict[str, list[float]]
     normalize = Normalize(job.description)
     checkpoint = Checkpoint(job.stage, "benchmark", settings.checkpoint_minutes)
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
-    with tracking.stage_run(job.stage, asdict(settings), job.parts, {}) as log:
+    with run.stage_run(job.stage, asdict(settings), job.parts, {}) as log:
         session = _Session(job, log, checkpoint)
         session.trainer = Trainer(job.network, job.trainable, normalize, settings, job.rng, train)
         session.progress = Progress(chosen=session.trainer.weights())

@@ -30,8 +30,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from fishline.params import Params, load_params
-from fishline.paths import SPLIT
+from fishline.core.params import Params, load_params
+from fishline.core.paths import SPLIT
 
 EPOCHS = 20
 

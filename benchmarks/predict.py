@@ -36,11 +36,12 @@ import pandas as pd
 import torch
 from report import print_table, short, summaries, write
 
-from fishline import registry
-from fishline.images import decode, find_images, read
-from fishline.predict import network_threads
-from fishline.predictor import Predictor
-from fishline.threads import in_threads
+from fishline.core.parallel import in_threads
+from fishline.data.decode import decode
+from fishline.data.photo_files import find_images, read
+from fishline.serving.predict import network_threads
+from fishline.serving.predictor import Predictor
+from fishline.tracking import versions
 
 CLIENTS = (1, 8)
 
@@ -178,7 +179,7 @@ def main() -> None:
     if not paths:
         sys.exit(f"no photographs in {asked.photographs}")
     with tempfile.TemporaryDirectory() as folder:
-        files = registry.fetch(registry.find(asked.model), Path(folder))
+        files = versions.fetch(versions.find(asked.model), Path(folder))
         batches = measure_batches(files, paths, asked.rounds)
         with served(files.parents[1]) as port:
             requests = requests_table(port, paths[:100], asked.seconds)

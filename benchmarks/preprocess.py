@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fishline.images import find_images
-from fishline.params import Data
-from fishline.preprocess import preprocess
+from fishline.core.params import Data
+from fishline.data.photo_files import find_images
+from fishline.stages.preprocess import preprocess
 
 
 def plain_loop(files: list[Path], size: int) -> None:

@@ -35,7 +35,7 @@ from report import Rows, Values, print_table, show, show_loop, summaries, write
 from ruamel.yaml import YAML
 
 import fishline
-from fishline.params import load_params
+from fishline.core.params import load_params
 
 PACKAGE = Path(fishline.__file__).parent
 HERE = Path(__file__).parent
@@ -114,8 +114,8 @@ def set_params(folder: Path, values: dict[str, Any]) -> None:
 
 def imports() -> tuple[dict[str, float], float]:
     """Seconds that a stage's process spends on its imports, and the notebook's."""
-    modules = {name: f"fishline.{name}" for name in ("preprocess", "split")}
-    modules["train-base"] = "fishline.train_base"
+    modules = {name: f"fishline.stages.{name}" for name in ("preprocess", "split")}
+    modules["train-base"] = "fishline.stages.train_base"
     found = {stage: command("-c", f"import {name}")[0] for stage, name in modules.items()}
     found |= dict.fromkeys(("finetune", "evaluate"), found["train-base"])  # they import the same
     return found, command("-c", "import notebook")[0]

@@ -13,50 +13,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 
 from click.testing import CliRunner
 from jinja2 import Template
 from parameters import code, parameters
 
-from fishline.cli import main
-from fishline.schema import read_yaml
+from fishline.cli.main import main
+from fishline.core.schema import read_yaml
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 MODULES = ROOT / "src/fishline"
-
-# The modules, by what one looks for; a pattern takes all that begin alike.
-ROOMS = {
-    "The command line": "cli* __main__ __init__",
-    "What all need": "params schema paths errors files exchange threads git markdown",
-    "Is everything in order?": "doctor* checks* probe*",
-    "The built-in photographs": "sample scene brush fish",
-    "Photographs in": "ingest sources archives layout plan",
-    "The cache, and which files are copies": (
-        "preprocess images copies neighbours originals packing cache"
-    ),
-    "The split": "split leaks audit memory",
-    "What is in the data": "explore facts page pictures sheets processing",
-    "Networks": "networks models pretrained",
-    "Training": (
-        "train_base finetune experiment training trainer inputs augment optimization dataset tasks "
-        "devices distributed checkpoints"
-    ),
-    "What a model is worth": (
-        "evaluate prediction metrics paired calibration known reliability plots "
-        "gradcam curve few_photographs"
-    ),
-    "The report and the model card": "report* findings* outcome* results* standing mistakes charts",
-    "Runs and registered models": (
-        "tracking run_log track provenance snapshot registry aliases serving served"
-    ),
-    "Champions": "listing compare retest promote gate examine moves keep history",
-    "Asking a model": "predict predictor",
-    "The app in the browser": "app*",
-    "Back to where a model came from": "origin runs reproduce clone",
-}
 
 DRAWING = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {{ width }} {{ height }}" width="{{ width }}" \
@@ -134,16 +102,17 @@ def both(files: Sequence[str]) -> list[str]:
 # The code
 
 
-def rooms() -> str:
-    """Every module with the first sentence of its docstring, under the heading of its room."""
-    left = {path.stem: path for path in sorted(MODULES.glob("*.py"))}
+def packages() -> str:
+    """Every package and its modules, each with the first sentence of its docstring."""
     sections = []
-    for title, patterns in {**ROOMS, "Further": "*"}.items():
-        found = [n for p in patterns.split() for n in sorted(left) if fnmatch(n, p)]
-        if not found:
-            continue
-        rows = [[f"`{name}.py`", summary(left.pop(name))] for name in found]
-        sections.append(f"### {title}\n\n{table(('module', ''), rows)}")
+    for package in sorted(MODULES.rglob("__init__.py")):
+        rows = [
+            [f"`{path.name}`", summary(path)]
+            for path in sorted(package.parent.glob("*.py"))
+            if path != package
+        ]
+        name = ".".join(package.relative_to(MODULES.parent).parts[:-1])
+        sections.append(f"### {name}\n\n{summary(package)}\n\n{table(('module', ''), rows)}")
     return "\n\n".join(sections)
 
 
@@ -182,7 +151,7 @@ def pages() -> dict[Path, str]:
         DOCS / "parameters.md": parameters(),
         DOCS / "graph.svg": drawing(diagram),
         DOCS / "graph.md": filled(graph, diagram=block, stages=stages()),
-        DOCS / "code.md": filled(layout, modules=rooms()),
+        DOCS / "code.md": filled(layout, modules=packages()),
         DOCS / "cli.md": filled(line, help=usage()),
     }
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from jinja2 import Template
 
-from fishline import params
-from fishline.schema import flatten, read_yaml
+from fishline.core import params
+from fishline.core.schema import flatten, read_yaml
 
 ROOT = Path(__file__).parents[1]
 

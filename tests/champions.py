@@ -14,15 +14,15 @@ import pytest
 import torch
 from mlflow.entities import Metric, Param
 
-from fishline.dataset import Images
-from fishline.files import write_csv, write_json
-from fishline.images import LOOK, Decoded
-from fishline.metrics import headline, report
-from fishline.models import Description, Normalize, save
-from fishline.networks import Fishline
-from fishline.packing import pack
-from fishline.prediction import embed
-from fishline.tracking import connect
+from fishline.core.files import write_csv, write_json
+from fishline.data.dataset import Images
+from fishline.data.decode import LOOK, Decoded
+from fishline.data.prepare.packing import pack
+from fishline.evaluation.metrics import headline, report
+from fishline.models.artifact import Description, Normalize, save
+from fishline.models.inference import embed
+from fishline.models.networks import Fishline
+from fishline.tracking.store import connect
 
 ROOT = Path(__file__).parents[1]
 SPECIES = ("Bream", "Shrimp", "Trout")

@@ -22,7 +22,7 @@ import mlflow
 from click.testing import CliRunner
 from mlflow.entities import Run
 
-from fishline.cli import main
+from fishline.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 TINY = {

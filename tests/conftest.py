@@ -13,12 +13,13 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from fishline.dataset import Images
-from fishline.devices import seed_everything
-from fishline.models import Description, Normalize, build, freeze, scale
-from fishline.networks import Network
-from fishline.params import Part, Training
-from fishline.trainer import Trainer
+from fishline.core.params import Part, Training
+from fishline.data.dataset import Images
+from fishline.models.artifact import Description, Normalize, build, scale
+from fishline.models.devices import seed_everything
+from fishline.models.networks import Network
+from fishline.models.transfer import freeze
+from fishline.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -190,7 +191,7 @@ def store_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
     """A client for a real SQLite store."""
-    from fishline.tracking import connect
+    from fishline.tracking.store import connect
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
@@ -202,8 +203,8 @@ def store(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
 def make_model() -> Callable[..., Path]:
     """A function (folder, seed) -> the folder, with an untrained model for species Bream, Shrimp
     and Trout in it, that tells red, green and blue pictures apart badly."""
-    from fishline.known import find_known, write_known
-    from fishline.models import save
+    from fishline.models.artifact import save
+    from fishline.models.novelty import find_known, write_known
 
     def make(folder: Path, seed: int = 0, temperature: float = 1.0, recall: float = 1.0) -> Path:
         arguments = {"classes": len(SPECIES), "image_size": SIZE}

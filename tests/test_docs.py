@@ -25,9 +25,9 @@ from clone import ROOT, readme_commands
 from dvc.cli import parse_args
 from dvc.cli.parser import get_main_parser
 
-from fishline.cli import main
-from fishline.params import Params
-from fishline.schema import keys
+from fishline.cli.main import main
+from fishline.core.params import Params
+from fishline.core.schema import keys
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 GROUPS = {"fishline": main, "mlflow": mlflow.cli.cli}
@@ -94,12 +94,12 @@ def test_every_parameter_is_explained() -> None:
 
 
 def test_every_module_has_a_row() -> None:
-    modules = {path.name for path in (ROOT / "src/fishline").glob("*.py")}
+    modules = {path.name for path in (ROOT / "src/fishline").rglob("*.py")} - {"__init__.py"}
     assert modules == set(re.findall(r"^\| `(\w+\.py)` \|", text("docs/code.md"), re.MULTILINE))
 
 
 def test_the_report_is_explained_section_by_section() -> None:
-    template = text("src/fishline/templates/report.html.j2")
+    template = text("src/fishline/evaluation/templates/report.html.j2")
     shown = re.findall(r"<h2 id[^>]*>(.*?)</h2>|<h3>(What a leaky[^<]*)</h3>", template)
     titles = re.findall(r"^## (.*)$", text("docs/report.md"), re.MULTILINE)
     assert len(shown) == len(titles)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from clone import DATA, TRAINING, Clone, free_port, readme_commands, stages_run
 
-from fishline.sample import draw_sample
+from fishline.data.sample.drawing import draw_sample
 
 
 class Project(Clone):

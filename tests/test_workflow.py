@@ -26,7 +26,7 @@ from clone import (
     started,
 )
 
-from fishline.predictor import Predictor
+from fishline.serving.predictor import Predictor
 
 STAGES = ("sample", "preprocess", "split", "explore", "train-base", "finetune", "evaluate")
 
@@ -111,11 +111,11 @@ def test_both_models_are_registered_and_lead_back_to_their_runs(clone: Clone, re
     assert versions["fish-finetuned"].tags["base.model_version"] == "fish-base/1"
 
 
-@pytest.mark.slow  # test_experiment.py has it without DVC
+@pytest.mark.slow  # test_run_stage.py has it without DVC
 def test_a_killed_training_goes_on_as_the_same_run(clone: Clone, repro: str) -> None:
     """Killed when a checkpoint is there, taken up again by `dvc repro`.
 
-    That it ends with the same bytes, test_experiment.py shows.
+    That it ends with the same bytes, test_run_stage.py shows.
     """
     params = clone.folder / "params.yaml"
     params.write_text(params.read_text().replace("lr: 0.0005", "lr: 0.0006"))

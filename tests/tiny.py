@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from fishline.networks import Fishline, Network
+from fishline.models.networks import Fishline, Network
 
 
 def small() -> Network:

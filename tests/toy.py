@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fishline import registry
-from fishline.errors import UserError
-from fishline.registry import Version
-from fishline.snapshot import REF
+from fishline.core.errors import UserError
+from fishline.tracking import versions
+from fishline.tracking.snapshot import REF
+from fishline.tracking.versions import Version
 
 TRAIN = """
 import json, os, pathlib
@@ -25,7 +25,7 @@ threads = os.environ["OMP_NUM_THREADS"]
 (folder / "model.json").write_text("{}")
 run = os.environ.get("TOY_RUN", "")
 if run:
-    from fishline.snapshot import snapshot
+    from fishline.tracking.snapshot import snapshot
     snapshot(run)
 else:  # as in a clone that reproduces
     assert "DVC_EXP_NAME" not in os.environ
@@ -134,8 +134,8 @@ class Toy:
 
     def register(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have fishline find this project's versions, and be in its folder."""
-        monkeypatch.setattr(registry, "find", self.find)
-        monkeypatch.setattr(registry, "fetch", lambda version, folder: self.models[version.number])
+        monkeypatch.setattr(versions, "find", self.find)
+        monkeypatch.setattr(versions, "fetch", lambda version, folder: self.models[version.number])
         monkeypatch.chdir(self.folder)
 
 

@@ -11,6 +11,6 @@ if not __package__:
     # Run as a folder, Python puts the folder itself on the path; its parent holds the package.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from fishline.cli import main
+from fishline.cli.main import main
 
 main()

@@ -1,0 +1,1 @@
+"""`fishline doctor`: is everything here that the workflow needs?"""

@@ -1,0 +1,171 @@
+"""Checks of the machine: Python, the environment, device, git, disks."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fishline.cli.doctor.checks import Check, existing, failure, ok, warning
+from fishline.core.errors import UserError
+from fishline.core.git import GitError, commit_of, git
+from fishline.core.params import Device, load_params
+
+LOCK = Path("requirements.txt")
+OLDEST = (3, 11)
+HEART = {"torch", "torchvision", "mlflow", "dvc"}  # another version of these gives other results
+ROOM = 2 * 10**9  # bytes free below which a warning is due: some trainings with their models
+
+
+def python() -> Iterator[Check]:
+    """Its version."""
+    found = f"{platform.python_version()} in {sys.prefix}"
+    if sys.version_info >= OLDEST:
+        yield ok(found)
+    else:
+        advice = "Python 3.11 or newer is needed: `make env PYTHON=python3.12`"
+        yield failure(found, advice)
+
+
+def environment() -> Iterator[Check]:
+    """Whether the installed packages are those of the lock."""
+    advice = "`make env` installs what requirements.txt says"
+    if not LOCK.is_file():
+        yield warning(f"no {LOCK} here", "run this in the project's root folder")
+        return
+    wanted = locked(LOCK)
+    differing = {}
+    for package, number in wanted.items():
+        here = _installed(package)
+        if here.partition("+")[0] != number:  # 2.15.0+cpu is a build of 2.15.0
+            differing[package] = f"{package} {here or 'missing'} instead of {number}"
+    if not differing:
+        yield ok(f"all {len(wanted)} packages of {LOCK}")
+        return
+    named = sorted(differing, key=lambda package: (package not in HEART, package))
+    more = f" and {len(named) - 4} more" if len(named) > 4 else ""
+    found = ", ".join(differing[package] for package in named[:4]) + more
+    say = failure if HEART & {*differing} else warning
+    yield say(found, advice)
+
+
+def locked(lock: Path) -> dict[str, str]:
+    """The packages that a lock asks for on this machine, with their versions."""
+    from packaging.requirements import Requirement
+
+    found = {}
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if text := line.partition(" #")[0].strip().removesuffix("\\"):
+            if text.startswith(("#", "-")):
+                continue
+            asked = Requirement(text)
+            if asked.marker is None or asked.marker.evaluate():
+                found[asked.name] = next((s.version for s in asked.specifier), "")
+    return found
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def device() -> Iterator[Check]:
+    """What a training would run on."""
+    import torch
+
+    from fishline.models.devices import find_device, find_precision
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        chosen = find_device("auto")
+        precision = str(find_precision("auto", chosen)).removeprefix("torch.")
+    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
+    found = (
+        f"device: auto is {chosen}{name and f' ({name})'}, precision: auto is {precision}; "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    )
+    wanted = _wanted()
+    try:
+        find_device(wanted)
+    except UserError as error:
+        yield failure(error.message)
+        return
+    if chosen.type == "cpu" and wanted == "auto" and shutil.which("nvidia-smi"):
+        why = str(said[0].message) if said else "its driver may be too old for this torch"
+        yield warning(
+            f"{found}. There is an NVIDIA GPU, unused: {why}",
+            "`nvidia-smi` shows the driver's version; a newer one may be needed",
+        )
+        return
+    yield ok(found)
+
+
+def _wanted() -> Device:
+    try:
+        return load_params().device
+    except UserError:  # has a check of its own
+        return "auto"
+
+
+def repository() -> Iterator[Check]:
+    """Git: versions of code and parameters, and what DVC's experiments are made of."""
+    try:
+        root = git("rev-parse", "--show-toplevel")
+    except GitError as error:
+        first = str(error).splitlines()[0]
+        yield failure(first, "`git init` here; git itself: https://git-scm.com")
+        return
+    if not commit_of("HEAD"):
+        advice = "`git add --all && git commit`; experiments start from a commit"
+        yield warning(f"{root} has no commit yet", advice)
+        return
+    missing = [key for key in ("user.name", "user.email") if not _setting(key)]
+    if missing:
+        advice = "; ".join(f'`git config --global {key} "…"`' for key in missing)
+        yield warning(f"no {' and no '.join(missing)}: commits need one", advice)
+        return
+    yield ok(f"{root}, as {_setting('user.name')}")
+
+
+def _setting(key: str) -> str:
+    try:
+        return git("config", key).strip()
+    except GitError:
+        return ""
+
+
+def disks() -> Iterator[Check]:
+    """Room for results: where the project is, and where DVC's cache is if that is another disk."""
+    seen = set()
+    for path in (Path.cwd(), _cache()):
+        place = existing(path)
+        if place.stat().st_dev in seen:
+            continue
+        seen.add(place.stat().st_dev)
+        free = shutil.disk_usage(place).free
+        found = f"{free / 10**9:,.1f} GB free at {place}"
+        if free < ROOM:
+            advice = (
+                "`dvc gc --workspace --all-branches --all-tags --all-experiments` removes from the "
+                "cache what none of these uses; `dvc gc --dry …` says what that is"
+            )
+            yield warning(found, advice)
+        else:
+            yield ok(found)
+
+
+def _cache() -> Path:
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            return Path(repo.cache.local.path)
+    except NotDvcRepoError:
+        return Path.cwd()

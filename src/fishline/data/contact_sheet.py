@@ -1,0 +1,73 @@
+"""Photographs on a sheet, each with its caption, as one picture.
+
+Matplotlib's figures without pyplot; the same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fishline.core.files import write_figure
+
+_DPI = 100
+_CELL = 1.45  # inches: the height of a picture on a sheet
+_WIDE = 4 / 3  # a cell's width over its height
+_LINE = 0.1  # of a cell's height: a line of text below a picture
+_LENGTH = 34  # letters of such a line
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photograph on a sheet: pixels uint8 (h, w, 3), squashed from width / height `aspect`."""
+
+    pixels: npt.NDArray[np.uint8]
+    aspect: float
+    caption: str
+
+
+def write_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Picture]]]) -> None:
+    """Rows of photographs in their true proportions, each row below its title ("" for none)."""
+    columns = max(len(pictures) for _, pictures in rows)
+    labels = [_LINE * (0.9 + max(p.caption.count("\n") + 1 for p in row)) for _, row in rows]
+    titles = [0.22 if title else 0.0 for title, _ in rows]
+    heights = [0.04 + title + 1 + label for title, label in zip(titles, labels, strict=True)]
+    width, height = columns * (_WIDE + 0.06), sum(heights)
+    figure = Figure(figsize=(width * _CELL, height * _CELL))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    middles = np.cumsum(heights) - labels - 0.5
+    for (title, pictures), middle in zip(rows, middles.tolist(), strict=True):
+        if title:
+            axes.text(0.03, middle - 0.54, plain(title), fontsize=10, weight="bold", va="bottom")
+        for column, picture in enumerate(pictures):
+            _place(axes, picture, (column + 0.5) * (_WIDE + 0.06), middle)
+    axes.set(xlim=(0, width), ylim=(height, 0))  # `imshow` moves them
+    write_figure(path, figure, _DPI)
+
+
+def _place(axes: Axes, picture: Picture, x: float, y: float) -> None:
+    """One picture in the middle of its cell, as large as fits, its caption below."""
+    caption = "\n".join(_short(line) for line in picture.caption.split("\n"))
+    tall = min(1.0, _WIDE / picture.aspect)
+    half = tall * picture.aspect / 2
+    extent = (x - half, x + half, y + tall / 2, y - tall / 2)
+    axes.imshow(picture.pixels, extent=extent, aspect="auto", interpolation="bicubic")
+    axes.text(x, y + 0.53, plain(caption), fontsize=8, ha="center", va="top")
+
+
+def _short(line: str) -> str:
+    """At most `_LENGTH` letters: those of the end count, in names of files."""
+    return line if len(line) <= _LENGTH else f"{line[: _LENGTH // 3]}…{line[-_LENGTH // 2 :]}"
+
+
+def plain(text: str) -> str:
+    """`text` for a figure: Matplotlib would read dollar signs as mathematics."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,189 @@
+"""The cache as batches of tensors: no decoding and no per-image Python after this point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+
+from fishline.core.errors import UserError
+from fishline.core.files import read_csv, require
+from fishline.core.params import Balance, Params
+from fishline.core.paths import BASE, CACHE, FINETUNED, SPLIT
+from fishline.data.cache import Cache
+
+
+class Pixels(Protocol):
+    """Photographs to be had by their rows: a tensor, or what reads them from the disk."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor: ...
+
+
+class Packed:
+    """The photographs of a cache, read from its files when they are asked for."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self.shape = (len(cache), cache.size, cache.size, 3)
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._cache.take(rows.numpy()))
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of the cache.
+
+    pixels: uint8 (n of the whole cache, size, size, 3)
+    rows:   int64 (n,), the rows of `pixels` that belong here
+    labels: int64 (n,), positions in `species`
+    table:  the rows of the split that belong here, same order
+    """
+
+    pixels: Pixels
+    rows: torch.Tensor
+    labels: torch.Tensor
+    species: tuple[str, ...]
+    table: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def size(self) -> int:
+        """Edge of an image in pixels."""
+        return self.pixels.shape[1]
+
+    def batches(
+        self, order: torch.Tensor, batch_size: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches of uint8 (b, size, size, 3) and int64 (b,), for the positions in `order`."""
+        for positions in torch.split(order, batch_size):
+            yield self.pixels[self.rows[positions]], self.labels[positions]
+
+
+def load_images(
+    cache: Path, tables: Path | Sequence[Path], species: Sequence[str]
+) -> dict[str, Images]:
+    """The images of one task or of several together, by part: train, validation, test.
+
+    Raises:
+        UserError: cache or split is missing, they do not belong together, or a species has no
+            image to train with.
+    """
+    manifest = read_csv(require(cache / "manifest.csv", "split"))[["file", "index", "sha256"]]
+    paths = [tables] if isinstance(tables, Path) else tables
+    split = " and ".join(map(str, paths))
+    whole = pd.concat([read_csv(require(path, "split")) for path in paths], ignore_index=True)
+    table = whole.merge(manifest, on="file", how="left")
+    stray = sorted(set(table["species"]) ^ set(species)) + list(
+        table[table["index"].isna()]["file"]
+    )
+    if stray:
+        raise UserError(
+            f"{split} does not fit params.yaml and {cache}: {stray[0]} is not in all of them; "
+            "run `dvc repro split`"
+        )
+    pixels = _open(cache, int(manifest["index"].max()) + 1)
+    parts = {str(name): rows for name, rows in table.groupby("part")}
+    for name in species:
+        if "train" not in parts or name not in set(parts["train"]["species"]):
+            raise UserError(f"{split}: no training image of '{name}'; use a stratified split")
+    return {name: _images(pixels, rows, tuple(species)) for name, rows in parts.items()}
+
+
+def _open(cache: Path, count: int) -> Packed:
+    """The photographs of `cache`, which must be at least `count`."""
+    try:
+        packed = Cache(cache)
+    except Exception as error:  # a damaged file may raise anything
+        raise UserError(f"{cache} is damaged: {error}; `dvc repro` mends it") from None
+    if len(packed) < count:
+        raise UserError(f"{cache} lacks photographs of its manifest; `dvc repro` mends it")
+    return Packed(packed)
+
+
+def _images(pixels: Pixels, table: pd.DataFrame, species: tuple[str, ...]) -> Images:
+    labels = table["species"].map({name: i for i, name in enumerate(species)})
+    return Images(
+        pixels,
+        torch.tensor(table["index"].to_numpy(np.int64)),
+        torch.tensor(labels.to_numpy(np.int64)),
+        species,
+        table.reset_index(drop=True),
+    )
+
+
+def mean_and_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per channel (R, G, B) over all pixels of `images`, on the scale 0…1."""
+    total = torch.zeros(3, dtype=torch.float64)
+    squares = torch.zeros(3, dtype=torch.float64)
+    for pixels, _ in images.batches(torch.arange(len(images)), 256):
+        flat = pixels.reshape(-1, 3).double() / 255  # (b·h·w, 3)
+        total += flat.sum(0)
+        squares += flat.square().sum(0)
+    count = len(images) * images.size**2
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=1e-6).sqrt()
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def epoch_order(labels: torch.Tensor, balance: Balance, rng: torch.Generator) -> torch.Tensor:
+    """Positions to train on in one epoch, shuffled.
+
+    `oversample` draws every species as often as the most frequent one: all its images equally
+    often, the remainder at random. `undersample` draws as many as the rarest has, anew in each
+    epoch. `none` and `class_weights` take each image once.
+    """
+    if balance in ("none", "class_weights"):
+        return torch.randperm(len(labels), generator=rng)
+    counts = labels.bincount()
+    target = int(counts.max() if balance == "oversample" else counts[counts > 0].min())
+    drawn = []
+    for label in torch.unique(labels):
+        members = (labels == label).nonzero().flatten()
+        rounds = math.ceil(target / len(members))
+        shuffled = [members[torch.randperm(len(members), generator=rng)] for _ in range(rounds)]
+        drawn.append(torch.cat(shuffled)[:target])
+    order = torch.cat(drawn)
+    return order[torch.randperm(len(order), generator=rng)]
+
+
+def epoch_length(labels: torch.Tensor, balance: Balance) -> int:
+    """How many positions `epoch_order` gives."""
+    counts = labels.bincount()
+    counts = counts[counts > 0]
+    drawn = {"oversample": int(counts.max()), "undersample": int(counts.min())}
+    return len(counts) * drawn[balance] if balance in drawn else len(labels)
+
+
+def class_weights(images: Images) -> torch.Tensor:
+    """float32 (classes,): inverse to a class's frequency, 1 if all are equally frequent."""
+    from sklearn.utils.class_weight import compute_class_weight
+
+    classes = np.arange(len(images.species))
+    weights = compute_class_weight("balanced", classes=classes, y=images.labels.numpy())
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def tasks(model: str, params: Params) -> tuple[str, ...]:
+    """The tasks of `models/<model>`, as the tables in `data/split` and params.yaml name them."""
+    if model == FINETUNED and params.finetune.mode == "extend":
+        return ("base", "finetune")
+    return {BASE: ("base",), FINETUNED: ("finetune",)}[model]
+
+
+def model_images(model: str, params: Params) -> dict[str, Images]:
+    """The images of a model by part, its species in the order of its logits: base first."""
+    chosen = tasks(model, params)
+    species = [name for task in chosen for name in getattr(params, task).species]
+    return load_images(CACHE, [SPLIT / f"{task}.csv" for task in chosen], species)

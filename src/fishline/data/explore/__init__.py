@@ -1,0 +1,1 @@
+"""What is in the data, as pictures and one page."""

@@ -1,0 +1,131 @@
+"""Stage `explore`: what is in the data, as pictures and one page.
+
+Reads the cache and the split, writes `plots/explore/`:
+    explore.md         the page: what there is, whether it is balanced, how it was pre-processed,
+                       and what that means for the split
+    species.png        images and photographs per species and part
+    samples.png        a training image of each species
+    processing.png     sizes, black pixels, and angles between copies
+    copies.png         a photograph of each species, with copies of it in a row
+    doubts.png         the least certain decisions on what is a copy
+The last two are missing where there is nothing to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fishline.core.files import write_text
+from fishline.data.cache import Cache
+from fishline.data.contact_sheet import Picture, write_sheet
+from fishline.data.explore import statistics
+from fishline.data.explore.charts import NAMES, few, write_counts, write_processing
+from fishline.data.explore.page import Task, page
+
+ROWS = 12  # species on a sheet
+COLUMNS = 8  # files of one photograph
+DOUBTS = 6
+
+Image = Mapping[Hashable, Any]  # a row of the table of images
+Show = Callable[[Image, str], Picture]  # a photograph with a caption
+Sheet = Sequence[tuple[str, Sequence[Picture]]]
+
+
+def explore(
+    images: pd.DataFrame,
+    rejected: pd.DataFrame,
+    cache: Cache,
+    tasks: Mapping[str, Task],
+    out: Path,
+) -> None:
+    """Write the page and its pictures to the folder `out`.
+
+    Args:
+        images: the manifest, with task and part.
+        rejected: columns file, species and reason.
+        tasks: by the names in the column task.
+    """
+
+    def take(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        return cache.take(rows, "look")
+
+    def show(image: Image, caption: str) -> Picture:
+        pixels = cache.take(np.array([image["index"]]))[0]
+        return Picture(pixels, image["width"] / image["height"], caption)
+
+    images = statistics.measure(images, take)
+    species = [name for task in tasks.values() for name in task.species]
+    sheets = {
+        "samples": samples(images, species, show),
+        "copies": copies(images, species, show),
+        "doubts": doubts(images, show),
+    }
+    for name, rows in sheets.items():
+        if rows:
+            write_sheet(out / f"{name}.png", rows)
+    write_counts(out / "species.png", images, species)
+    write_processing(out / "processing.png", images)
+    shown = ["species", "processing", *(name for name, rows in sheets.items() if rows)]
+    write_text(out / "explore.md", page(images, rejected, tasks, shown))
+
+
+def samples(images: pd.DataFrame, species: Sequence[str], show: Show) -> Sheet:
+    """The first training image of each species, five in a row."""
+    train = images[images["part"] == "train"].drop_duplicates("species")
+    first = {image["species"]: image for image in train.to_dict("records")}
+    shown = [show(first[name], name) for name in species if name in first][: 5 * ROWS]
+    return [("", shown[start : start + 5]) for start in range(0, len(shown), 5)]
+
+
+def copies(images: pd.DataFrame, species: Sequence[str], show: Show) -> Sheet:
+    """Of each species the photograph with the most files: the first file, then others by angle."""
+    sizes = images["original"].value_counts()
+    size = images["original"].map(sizes)
+    most = size.groupby(images["species"]).idxmax()  # a file of that photograph
+    copied = [name for name in species if size[most[name]] > 1]
+    rows = []
+    for name in few(copied, size[most].set_axis(most.index)[copied], ROWS):
+        files = images[images["original"] == images.loc[most[name], "original"]]
+        files = files.sort_values(["mirrored", "angle"], kind="stable")
+        first = files["file"] == files["original"]
+        others = files[~first].to_dict("records")
+        places = np.linspace(0, len(others) - 1, min(COLUMNS - 1, len(others)))
+        pictures = [show(image, "first file") for image in files[first].to_dict("records")]
+        pictures += [show(image, _turn(image)) for image in (others[int(p)] for p in places)]
+        rows.append((f"{name}: {len(files)} files of one photograph", pictures))
+    return rows
+
+
+def _turn(image: Image) -> str:
+    if np.isnan(image["angle"]):
+        return "angle unclear"
+    return ("mirrored, " if image["mirrored"] else "") + f"turned {image['angle']:.0f}°"
+
+
+def doubts(images: pd.DataFrame, show: Show) -> Sheet:
+    """The least certain files, each with one of the same photograph and one of another."""
+    unclear = statistics.doubtful(images).head(DOUBTS)
+    others = images[images["file"].isin([*unclear["joined"], *unclear["alike"]])]
+    by_file = {image["file"]: image for image in others.to_dict("records")}
+    rows = []
+    for image in unclear.to_dict("records"):
+        pictures = [show(image, _place(image))]
+        for column, relation in (
+            ("joined", "counted as one with"),
+            ("alike", "told apart from"),
+        ):
+            other = image[column]
+            if other:
+                pictures.append(show(by_file[other], f"{relation}\n{_place(by_file[other])}"))
+        rows.append((f"confidence {image['confidence']:.2f}", pictures))
+    return rows
+
+
+def _place(image: Image) -> str:
+    return f"{image['file']}\n({NAMES[image['part']]})"

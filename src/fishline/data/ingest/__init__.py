@@ -1,0 +1,1 @@
+"""A user's folder or archive of photographs, brought into data/raw."""

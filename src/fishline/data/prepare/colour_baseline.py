@@ -1,0 +1,76 @@
+"""What an image's colours give away: how well one does who only recognises pictures.
+
+A classifier that knows nothing about fish: it gives an image the label of the training image with
+the most similar colours. Where copies of test photographs stand in training, it is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fishline.data.cache import Cache
+
+BINS = 6  # of a colour channel
+MOST = 20_000  # images: comparing all with all takes seconds
+
+Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Its accuracy on the test images: with the split as it is, and with images dealt by lot."""
+
+    here: float
+    at_random: float
+
+
+def memory(table: pd.DataFrame, cache: Cache, seed: int) -> Memory:
+    """How far recognising pictures gets.
+
+    Args:
+        table: a row per image: index (in `cache`), species and part.
+    """
+    if len(table) > MOST:
+        table = table.sample(MOST, random_state=seed)
+    features = colours(cache, table["index"].to_numpy(np.int64))
+    species, part = (table[column].to_numpy() for column in ("species", "part"))
+    dealt = np.random.default_rng(seed).permutation(part)
+    return Memory(_accuracy(species, part, features), _accuracy(species, dealt, features))
+
+
+def _accuracy(
+    species: npt.NDArray[np.object_], part: npt.NDArray[np.object_], features: Features
+) -> float:
+    return float((species[part == "test"] == species[nearest(part, features)]).mean())
+
+
+def nearest(part: npt.NDArray[np.object_], features: Features) -> npt.NDArray[np.int64]:
+    """For each test image the position of the training image that is most like it."""
+    from sklearn.neighbors import NearestNeighbors
+
+    train = np.flatnonzero(part == "train")
+    index = NearestNeighbors(n_neighbors=1).fit(features[train])
+    found = index.kneighbors(features[part == "test"], return_distance=False)
+    return np.asarray(train[found[:, 0]])
+
+
+def colours(cache: Cache, rows: npt.NDArray[np.int64]) -> Features:
+    """How often each colour occurs in the disc around the middle of an image, turned or not.
+
+    Returns:
+        float32 (n, BINS³), square roots of shares: their distance is Hellinger's.
+    """
+    y, x = np.mgrid[: cache.size, : cache.size] - (cache.size - 1) / 2
+    disc = np.hypot(x, y) <= 0.48 * cache.size
+    out = np.empty((len(rows), BINS**3), np.float32)
+    for start in range(0, len(rows), 256):
+        some = slice(start, start + 256)
+        pixels = cache.take(rows[some])[:, disc].astype(np.int32) * BINS // 256  # (b, pixels, 3)
+        codes = pixels @ np.array([BINS**2, BINS, 1], np.int32)
+        counts = [np.bincount(image, minlength=BINS**3) for image in codes]
+        out[some] = np.sqrt(np.array(counts) / disc.sum())
+    return out

@@ -1,0 +1,152 @@
+"""The cache of photographs, written: every distinct photograph once, in up to 256 packed files.
+
+    pixels/00.npy … ff.npy   records (`record`) of the photographs whose SHA-256 starts with that
+                             byte, in the order of the SHA-256
+    made_by.json             image size, Pillow's version and a hash of the decoding code
+
+Where a photograph stands depends on its content alone. The same set gives the same files, whatever
+was there before, and one more photograph changes one file of 256: DVC stores only that one anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from fishline.core.files import link_or_copy, read_json
+from fishline.data import decode
+from fishline.data.cache import Records, digests_of, packed_files
+from fishline.data.decode import LOOK, Decoded
+
+
+def record(size: int) -> np.dtype[np.void]:
+    """One photograph of `size` × `size` pixels, and what its file said of itself."""
+    return np.dtype(
+        [
+            ("sha256", "u1", (32,)),  # of the file
+            ("width", "<u4"),  # pixels, upright
+            ("height", "<u4"),
+            ("mode", "S8"),  # of the file, as Pillow names it
+            ("look", "u1", (LOOK, LOOK)),  # grey, squashed; copies are found by it
+            ("pixels", "u1", (size, size, 3)),  # RGB, squashed
+            ("crc32", "<u4"),  # of the bytes before
+        ]
+    )
+
+
+def file_name(sha256: str) -> str:
+    """The packed file that a photograph belongs to."""
+    return f"{sha256[:2]}.npy"
+
+
+def made_by(size: int) -> dict[str, object]:
+    """What decides the pixels besides the photographs: a cache made otherwise is not reused."""
+    code = Path(decode.__file__).read_bytes()
+    return {
+        "image_size": size,
+        "pillow": PIL.__version__,
+        "code": hashlib.sha256(code).hexdigest()[:16],
+    }
+
+
+def earlier(folder: Path, size: int) -> dict[str, Records]:
+    """What of the cache in `folder` can be used again, as `file_name: records`.
+
+    Nothing if it was made otherwise, and no file that is damaged.
+    """
+    try:
+        same = read_json(folder / "made_by.json") == made_by(size)
+    except (OSError, ValueError):
+        same = False
+    usable = {}
+    for path in packed_files(folder) if same else ():
+        try:
+            records = np.load(path, mmap_mode="r")
+        except Exception:  # a damaged header may raise anything
+            continue
+        if records.dtype == record(size) and all(_checksum(r) == r["crc32"] for r in records):
+            usable[path.name] = records
+    return usable
+
+
+def write_file(path: Path, records: Records) -> None:
+    """Write one packed file, through to the disk."""
+    with path.open("wb") as file:
+        np.save(file, records)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def pack(
+    wanted: Sequence[str],
+    decode_all: Callable[[Sequence[str]], Iterator[Decoded | str]],
+    size: int,
+    old: Path,
+    new: Path,
+) -> dict[str, str]:
+    """Write the packed files of the cache `new`, with what can be used of the cache `old`.
+
+    Args:
+        wanted: the SHA-256 of each photograph's file, sorted.
+        decode_all: gives the photographs with some SHA-256, in order, or why there is none.
+
+    Returns:
+        For the SHA-256 of each file that is no usable image, the reason.
+    """
+    known = earlier(old, size)
+    have = {digest for records in known.values() for digest in digests_of(records)}
+    images = decode_all([digest for digest in wanted if digest not in have])
+    (new / "pixels").mkdir()
+    broken: dict[str, str] = {}
+    for name, group in groupby(wanted, file_name):
+        members = list(group)
+        reusable = known.get(name, np.zeros(0, record(size)))
+        if digests_of(reusable) == members:
+            link_or_copy(old / "pixels" / name, new / "pixels" / name)
+            continue
+        records = _collect(members, reusable, images, broken)
+        if len(records):
+            write_file(new / "pixels" / name, records)
+    return broken
+
+
+def _collect(
+    wanted: list[str],
+    reusable: Records,
+    images: Iterator[Decoded | str],
+    broken: dict[str, str],
+) -> Records:
+    """The records of one packed file; `broken` is added to."""
+    there = dict(zip(digests_of(reusable), reusable, strict=True))
+    records = np.zeros(len(wanted), reusable.dtype)
+    count = 0
+    for digest in wanted:
+        if digest in there:
+            records[count] = there[digest]
+        else:
+            image = next(images)
+            if isinstance(image, str):
+                broken[digest] = image
+                continue
+            fill(records[count], digest, image)
+        count += 1
+    return records[:count]
+
+
+def fill(slot: np.void, sha256: str, image: Decoded) -> None:
+    """Make the record `slot` that of `image`."""
+    slot["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
+    slot["width"], slot["height"], slot["mode"] = image.width, image.height, image.mode.encode()
+    slot["look"], slot["pixels"] = image.look, image.pixels
+    slot["crc32"] = _checksum(slot)
+
+
+def _checksum(slot: np.void) -> int:
+    return zlib.crc32(memoryview(slot.tobytes())[:-4])

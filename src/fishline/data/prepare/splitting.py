@@ -1,0 +1,101 @@
+"""Stage `split`: which image serves for training, validation or test.
+
+Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
+with file, species, original, alike and part; to `plots/`, how many there are; to `metrics/`, an
+audit of what leaks. Strategies:
+    grouped      whole photographs: all copies of one go to the same part (the honest one)
+    stratified   single images, the same fractions of each species
+    random       single images, whatever their species (the course notebook's)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fishline.core.errors import UserError
+from fishline.core.params import Split
+from fishline.core.paths import PARTS
+from fishline.data.prepare.leaks import leaked, look_alikes
+
+
+def split(images: pd.DataFrame, settings: Split) -> pd.DataFrame:
+    """Give every image a part.
+
+    Args:
+        images: columns file, species and original (which photograph a file shows).
+        settings: strategy, seed and fractions.
+
+    Returns:
+        A copy with a column `part`, one of `PARTS`.
+
+    Raises:
+        UserError: a species has too few photographs for three parts.
+    """
+    table = images.reset_index(drop=True)
+    groups = table["original" if settings.strategy == "grouped" else "file"]
+    strata = table["species"] if settings.strategy != "random" else pd.Series("all", table.index)
+    fractions = np.array([getattr(settings, part) for part in PARTS])
+    rng = np.random.default_rng(settings.seed)
+    part = pd.Series("", table.index)
+    for stratum, members in groups.groupby(strata, sort=True):
+        sizes = members.value_counts(sort=False).sort_index()
+        _require_three(str(stratum), sizes, settings.strategy)
+        part[members.index] = members.map(_assign(sizes, fractions, rng))
+    return table.assign(part=part)
+
+
+def _assign(
+    sizes: pd.Series[int], fractions: np.ndarray, rng: np.random.Generator
+) -> dict[str, str]:
+    """A part for each group so that the parts' numbers of images come near `fractions`.
+
+    Groups in random order, larger ones first; each goes where most images are still wanted.
+    """
+    order = sizes.sample(frac=1, random_state=rng).sort_values(ascending=False, kind="stable")
+    wanted = fractions * sizes.sum()
+    parts: dict[str, str] = {}
+    for group, size in order.items():
+        best = int(np.argmax(wanted))
+        wanted[best] -= size
+        parts[str(group)] = PARTS[best]
+    for part in PARTS:  # with few groups a small part may have got none: give it a small one
+        if part not in parts.values():
+            held = list(parts.values())
+            donor = max(PARTS, key=held.count)
+            parts[next(g for g in reversed(parts) if parts[g] == donor)] = part
+    return parts
+
+
+def _require_three(stratum: str, sizes: pd.Series[int], strategy: str) -> None:
+    if len(sizes) < len(PARTS):
+        what = "photographs" if strategy == "grouped" else "images"
+        raise UserError(
+            f"{stratum}: {len(sizes)} {what} cannot be split into {', '.join(PARTS)}; "
+            f"at least {len(PARTS)} are needed"
+        )
+
+
+def audit(table: pd.DataFrame, settings: Split) -> dict[str, Any]:
+    """What stands in which part, and what leaks: in this split, and in a random one."""
+    counts = table["part"].value_counts()
+    copies = table.groupby("original").size()
+    by_chance = split(table.drop(columns="part"), replace(settings, strategy="random"))
+    return {
+        **{part: int(counts.get(part, 0)) for part in PARTS},
+        "photographs": len(copies),
+        "copies_per_photograph": {
+            "fewest": int(copies.min()),
+            "mean": round(float(copies.mean()), 2),
+            "most": int(copies.max()),
+        },
+        "test_images_with_a_copy_in_train": leaked(table),
+        "test_images_with_a_look_alike_in_train": look_alikes(table),
+        "random": {
+            "test": int((by_chance["part"] == "test").sum()),
+            "test_images_with_a_copy_in_train": leaked(by_chance),
+        },
+    }

@@ -1,0 +1,1 @@
+"""The built-in photographs: drawn fish, for a fresh clone that has none yet."""

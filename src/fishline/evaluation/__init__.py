@@ -1,0 +1,1 @@
+"""What a model is worth: metrics, statistics, comparisons, the report and the model card."""

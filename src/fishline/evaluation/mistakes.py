@@ -1,0 +1,78 @@
+"""The images that a model was surest about and wrong, and what it looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fishline.data.contact_sheet import Picture, write_sheet
+from fishline.data.dataset import Images
+from fishline.data.decode import Pixels
+from fishline.evaluation.gradcam import look, overlay
+from fishline.evaluation.test_run import Outcome
+from fishline.models.artifact import Normalize
+
+COUNT = 6
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A test image, uint8 (size, size, 3), and the same with what spoke for `predicted` as heat.
+
+    aspect:      width over height of the photograph, which the pixels are squashed from
+    probability: of `predicted`
+    """
+
+    file: str
+    species: str
+    predicted: str
+    probability: float
+    aspect: float
+    pixels: Pixels
+    heat: Pixels
+
+    @property
+    def right(self) -> bool:
+        return self.species == self.predicted
+
+
+def mistakes(outcome: Outcome, test: Images, aspects: Mapping[str, float]) -> list[Shown]:
+    """The most confident mistakes, one of each photograph; without any, the least certain answers.
+
+    Args:
+        test: the images that `outcome` was made with.
+        aspects: width over height by file.
+    """
+    names = list(outcome.description.species)
+    table = outcome.predictions.assign(probability=outcome.confidence)
+    wrong = table[table["predicted"] != table["species"]]
+    chosen = table if wrong.empty else wrong
+    ordered = chosen.sort_values("probability", ascending=wrong.empty, kind="stable")
+    rows = ordered.drop_duplicates("original").head(COUNT)
+    pixels = test.pixels[test.rows[torch.tensor(rows.index.to_numpy())]].numpy()
+    labels = torch.tensor([names.index(name) for name in rows["predicted"]])
+    maps = look(outcome.network, Normalize(outcome.description), pixels, labels)
+    said = rows[["file", "species", "predicted", "probability"]].to_numpy().tolist()
+    return [
+        Shown(file, species, predicted, probability, aspects[file], image, heat)
+        for (file, species, predicted, probability), image, heat in zip(
+            said, pixels, overlay(pixels, maps), strict=True
+        )
+    ]
+
+
+def write_mistakes(path: Path, shown: Sequence[Shown], title: str) -> None:
+    """Write them as one picture: each image, and beside it what the model looked at."""
+    what = "least certain answers" if shown[0].right else "most confident mistakes"
+    rows = []
+    for start in range(0, len(shown), 2):
+        pictures = []
+        for each in shown[start : start + 2]:
+            said = f"{each.predicted} ({each.probability:.2f})"
+            pictures.append(Picture(each.pixels, each.aspect, f"is {each.species}\n{each.file}"))
+            pictures.append(Picture(each.heat, each.aspect, f"taken for {said}"))
+        rows.append((f"{title}: {what}" if start == 0 else "", pictures))
+    write_sheet(path, rows)

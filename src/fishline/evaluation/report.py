@@ -1,0 +1,71 @@
+"""The report: one HTML file that needs nothing else, and a model card for each model.
+
+From templates/ by Jinja; both say the same, from the same findings.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from fishline.core.files import write_text
+from fishline.core.params import Params
+from fishline.core.paths import PARTS
+from fishline.core.text import text
+from fishline.data.decode import Pixels
+from fishline.evaluation.report_data import Findings
+from fishline.models.novelty import UNKNOWN
+
+TEMPLATES = Path(__file__).parent / "templates"
+EDGE = 220  # pixels: the height of a picture in the report
+CARD = 5000  # characters that MLflow keeps of a description
+ROWS = 25  # species in a card's table, the worst
+
+
+def write_report(path: Path, findings: Sequence[Findings], params: Params) -> None:
+    """Write the page."""
+    page = _templates(autoescape=True).get_template("report.html.j2")
+    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    write_text(path, page.render(models=findings, params=params, style=style, parts=PARTS) + "\n")
+
+
+def card(found: Findings, params: Params) -> str:
+    """The model card, in Markdown: at most `CARD` characters."""
+    template = _templates(autoescape=False).get_template("card.md.j2")
+    whole = template.render(m=found, params=params, parts=PARTS, unknown=UNKNOWN, most=ROWS)
+    return whole if len(whole) < CARD else whole[: CARD - 2].rpartition("\n")[0] + "\n"
+
+
+def _templates(autoescape: bool) -> Environment:
+    found = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"share": _share, "picture": _picture, "svg": Markup, "percent": _percent}
+    found.filters["markdown"] = text
+    return found
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _picture(pixels: Pixels, aspect: float) -> str:
+    """A JPEG as an address, in the proportions that the photograph had."""
+    image = Image.fromarray(pixels).resize((round(EDGE * aspect), EDGE), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -1,0 +1,160 @@
+"""All that the report and the model card say of one model, gathered from files and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fishline.core.errors import UserError
+from fishline.core.files import read_csv, read_json, require
+from fishline.core.params import Params
+from fishline.core.paths import CACHE, FINETUNED, METRICS, PARTS, PLOTS, run_record
+from fishline.data.cache import Cache
+from fishline.data.dataset import Images, tasks
+from fishline.data.prepare.colour_baseline import Memory, memory
+from fishline.evaluation import svg
+from fishline.evaluation.comparison import Standing, Way, against_champion, ways
+from fishline.evaluation.mistakes import Shown, mistakes
+from fishline.evaluation.test_run import Outcome
+from fishline.models.transfer import count_parameters, part_of
+from fishline.tracking import search, versions
+from fishline.tracking.search import Run
+from fishline.tracking.versions import Version
+
+STAGES = {"base": "train-base", "finetuned": "finetune"}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """One model.
+
+    name:       in words
+    summary:    as in metrics/evaluate.json and metrics/reliability.json
+    counts:     a row per species: `<part>_images` and `<part>_photographs`
+    recipe:     what it was trained with, in words
+    audits:     of the split, as metrics/split.json has it, by task
+    curves, reliability: SVG
+    version, run: None if the store does not have them
+    leaky:      runs of the same data whose split lets copies through, newest first
+    ways:       fine-tuning alone: what was frozen
+    """
+
+    model: str
+    name: str
+    outcome: Outcome
+    summary: Mapping[str, float]
+    counts: pd.DataFrame
+    recipe: Mapping[str, str]
+    audits: Mapping[str, Mapping[str, Any]]
+    memory: Memory
+    shown: Sequence[Shown]
+    curves: Sequence[str]
+    reliability: str
+    version: Version | None
+    run: Run | None
+    leaky: Sequence[Run]
+    champion: Standing | None
+    ways: Sequence[Way]
+
+
+def gather(
+    model: str,
+    outcome: Outcome,
+    images: Mapping[str, Images],
+    summary: Mapping[str, float],
+    params: Params,
+) -> Findings:
+    """What there is to say of `models/<model>` and its `outcome` on `images["test"]`."""
+    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
+    aspects = dict(zip(manifest["file"], manifest["width"] / manifest["height"], strict=True))
+    table = pd.concat([part.table for part in images.values()], ignore_index=True)
+    history = read_csv(require(PLOTS / f"{STAGES[model]}.csv", STAGES[model]))
+    audits = read_json(require(METRICS / "split.json", "split"))
+    version = _version(model)
+    run = search.get_run(version.run_id) if version else None
+    return Findings(
+        model=model,
+        name=name_of(model, params),
+        outcome=outcome,
+        summary=summary,
+        counts=counts(table, outcome.description.species),
+        recipe=recipe(model, outcome, history, params),
+        audits={task: audits[task] for task in tasks(model, params)},
+        memory=memory(table, Cache(CACHE), params.seed),
+        shown=mistakes(outcome, images["test"], aspects),
+        curves=svg.curves(history),
+        reliability=_reliability(outcome),
+        version=version,
+        run=run,
+        leaky=leaky_runs(run) if run else [],
+        champion=against_champion(version) if version else None,
+        ways=ways(version, run) if version and run and model == FINETUNED else [],
+    )
+
+
+def name_of(model: str, params: Params) -> str:
+    """A model in words, as titles have it."""
+    if model != FINETUNED:
+        return "Base model"
+    return "Extended model" if params.finetune.mode == "extend" else "Fine-tuned model"
+
+
+def _version(model: str) -> Version | None:
+    record = read_json(require(run_record(model), STAGES[model]))
+    try:
+        return versions.find(f"{record['name']}/{record['version']}")
+    except UserError:  # models can come without the store they were registered in
+        return None
+
+
+def counts(table: pd.DataFrame, species: Sequence[str]) -> pd.DataFrame:
+    """Images and photographs of each species in each part."""
+    columns = {}
+    for part in PARTS:
+        of_part = table[table["part"] == part].groupby("species")["original"]
+        columns[f"{part}_images"] = of_part.size()
+        columns[f"{part}_photographs"] = of_part.nunique()
+    return pd.DataFrame(columns).reindex(list(species)).fillna(0).astype(int)
+
+
+def recipe(model: str, outcome: Outcome, history: pd.DataFrame, params: Params) -> dict[str, str]:
+    """What a model was trained with."""
+    described, own = outcome.description, params.finetune if model == FINETUNED else params
+    network, part = outcome.network, params.finetune.train if model == FINETUNED else "all"
+    learnt = count_parameters(part_of(network, part))
+    weights = "random weights" if params.model.weights == "none" else params.model.weights
+    return {
+        "network": f"{described.network}, {described.image_size} × {described.image_size} pixels",
+        "started from": "the base model" if model == FINETUNED else weights,
+        "parameters": f"{count_parameters(network):,}, of which {learnt:,} learnt ({part})",
+        "epochs": f"{len(history)} of {own.epochs}, kept: {params.keep}",
+        "learning rate": f"{own.lr:g}, {params.schedule}, {params.optimizer}",
+        "images in a step": f"{own.batch_size}, {'augmented' if own.augment else 'as they are'}",
+        "unequal species": own.balance,
+        "split": f"{params.split.strategy}, seed {params.split.seed}",
+        "seed": str(params.seed),
+    }
+
+
+def _reliability(outcome: Outcome) -> str:
+    right = outcome.predictions["species"] == outcome.predictions["predicted"]
+    return svg.reliability(outcome.confidence.to_numpy(), right.to_numpy())
+
+
+def leaky_runs(run: Run) -> list[Run]:
+    """Tested runs that differ in the split alone, which is not by photograph, newest first."""
+    if run.params.get("split.strategy") != "grouped":
+        return []
+    found = search.runs(
+        f"tags.`dvc.stage` = '{run.tags.get('dvc.stage')}' "
+        f"AND tags.`data.hash` = '{run.tags.get('data.hash')}' "
+        "AND tags.`split.strategy` != 'grouped'"
+    )
+    return [r for r in found if "test_accuracy" in r.metrics and _recipe(r) == _recipe(run)]
+
+
+def _recipe(run: Run) -> dict[str, str]:
+    return {key: value for key, value in run.params.items() if key != "split.strategy"}

@@ -1,0 +1,119 @@
+"""Networks, what is frozen in them, and the two files that hold one.
+
+A model's folder holds `model.safetensors` (the weights) and `model.json` (`Description`): what
+evaluation, fine-tuning and serving must know, written once, so that none can disagree. Beside
+them lies `known.safetensors` (novelty.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from fishline.core.errors import UserError
+from fishline.core.files import read_json, replacing, write_json
+from fishline.models.networks import NETWORKS, Network
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model is and what it expects.
+
+    network, arguments: the name in `NETWORKS` and what its class is called with
+    species:            in the order of the logits
+    image_size:         edge of the input in pixels
+    mean, std:          per channel (R, G, B) on the scale 0…1; inputs are (x − mean) / std
+    split:              the strategy that its training images were chosen by
+    temperature:        what logits are divided by to become probabilities, see calibration.py
+    """
+
+    network: str
+    arguments: dict[str, int]
+    species: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    split: str
+    temperature: float = 1.0
+
+
+def build(description: Description) -> Network:
+    """The network that `description` names, with fresh weights."""
+    return NETWORKS[description.network](**description.arguments).to(
+        memory_format=torch.channels_last
+    )
+
+
+def scale(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 (b, h, w, 3) to float32 (b, 3, h, w) on the scale 0…1, channels last in memory."""
+    return pixels.permute(0, 3, 1, 2).float() / 255
+
+
+class Normalize(nn.Module):
+    """(x − mean) / std per channel, for float (b, 3, h, w) on the scale 0…1."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(description.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(description.std).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - self.mean) / self.std
+
+
+def save(folder: Path, network: Network, description: Description) -> None:
+    """Write `model.safetensors` and `model.json`; the same weights give the same bytes.
+
+    Raises:
+        OSError: there is no room.
+    """
+    weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    with replacing(folder / "model.safetensors") as temporary:
+        try:
+            save_file(weights, temporary)
+        except SafetensorError as error:
+            raise OSError(f"{folder} cannot be written: {error}") from None
+    write_json(folder / "model.json", asdict(description))
+
+
+def load(folder: Path) -> tuple[Network, Description]:
+    """The network in `folder`, on the CPU, in eval mode.
+
+    Raises:
+        UserError: a file is missing or broken, or the weights do not fit the described network.
+    """
+    network, description = _read_description(folder / "model.json")
+    path = folder / "model.safetensors"
+    try:
+        network.load_state_dict(load_file(path))
+    except (FileNotFoundError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}); `dvc repro` makes it") from None
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the network in model.json: {error}") from None
+    return network.eval(), description
+
+
+def _read_description(path: Path) -> tuple[Network, Description]:
+    try:
+        raw: dict[str, Any] = read_json(path)
+        lists = {key: tuple(raw[key]) for key in ("species", "mean", "std")}
+        description = Description(**{**raw, **lists})
+        network = build(description)
+        Normalize(description)
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; `dvc repro` makes it") from None
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path} does not describe a model: {error}") from None
+    size, classes = description.image_size, len(description.species)
+    if description.arguments != {"classes": classes, "image_size": size}:
+        raise UserError(f"{path} contradicts itself: arguments against species and image_size")
+    return network, description

@@ -1,0 +1,76 @@
+"""Where a network runs, in which precision, and that it runs the same way every time."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+
+import numpy as np
+import torch
+
+from fishline.core.errors import UserError
+from fishline.core.params import Device, Precision
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seed Python, NumPy and torch, ask for deterministic kernels; a generator for the rest.
+
+    On a GPU an operation without a deterministic kernel runs all the same, with torch's warning:
+    https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    # The same as use_deterministic_algorithms(True, warn_only=True) but for torch's compiler, which
+    # that loads: two seconds. Where it is used, trainer.py tells it.
+    torch.set_deterministic_debug_mode("warn")
+    # It is a note for us and not for the user: they asked for a training on this device.
+    warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
+    return torch.Generator().manual_seed(seed)
+
+
+def find_device(wanted: Device) -> torch.device:
+    """The device that the parameter `device` names; of several GPUs this process's own.
+
+    Raises:
+        UserError: this machine, or this build of torch, has none of that kind.
+    """
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        wanted = "cuda" if have["cuda"] else "mps" if have["mps"] else "cpu"
+    if not have.get(wanted, True):
+        raise UserError(
+            f"params.yaml: device is {wanted}, which torch does not find on this machine; "
+            "set it to auto or cpu"
+        )
+    if wanted == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device(wanted)
+
+
+def find_precision(wanted: Precision, device: torch.device) -> torch.dtype:
+    """The type that the parameter `precision` names; `auto` is bfloat16 where that is quicker.
+
+    That is where GPU or processor have instructions for it; elsewhere it is emulated.
+
+    Raises:
+        UserError: float16 without a GPU.
+    """
+    if wanted == "auto":
+        return torch.bfloat16 if _computes_in_bfloat16(device) else torch.float32
+    if wanted == "float16" and device.type != "cuda":
+        raise UserError(
+            f"params.yaml: precision is float16, which needs a GPU, but the device is "
+            f"{device.type}; set it to auto, bfloat16 or float32"
+        )
+    dtype: torch.dtype = getattr(torch, wanted)
+    return dtype
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    abilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(bool(abilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))

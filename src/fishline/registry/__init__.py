@@ -1,0 +1,1 @@
+"""From run to champion and back to where a version came from."""

@@ -1,0 +1,158 @@
+"""What is asked of a model before it becomes the champion: rules, from facts to verdicts.
+
+Pure: promote.py gathers the facts and acts on the verdicts; `gate:` in params.yaml has the knobs,
+one for each rule and named as it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fishline.core.params import Gate
+from fishline.core.text import many
+from fishline.evaluation.statistics import Difference
+from fishline.tracking.provenance import PARAMETERS
+
+NO_CHAMPION = "no champion yet"
+ROUNDING = 1e-6  # of an accuracy
+DRIFT = 0.01  # of a probability: far more than rounding does, far less than other weights
+
+
+@dataclass(frozen=True)
+class Retest:
+    """A model asked again about the images that it was tested on.
+
+    recorded:  the accuracy that its run has
+    accuracy:  now
+    differing: how many images are answered otherwise than recorded
+    ties:      how many more are, whose two likeliest species were recorded as equally likely but
+               for rounding: another processor may decide between them otherwise
+    drift:     the largest difference between a probability now and the recorded one
+    """
+
+    images: int
+    recorded: float
+    accuracy: float
+    differing: int
+    ties: int
+    drift: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a candidate. Where something could not be found out, a text says why.
+
+    tags:       of the version
+    champion:   its name; empty if there is none
+    difference: the candidate (B) against the champion (A), on the same images
+    leaked:     test images with a copy in training
+    """
+
+    tags: Mapping[str, str]
+    champion: str
+    difference: Difference | str
+    leaked: int | str
+    retest: Retest | str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule says; `figures` in words. A rule that is switched off lets everything pass."""
+
+    rule: str
+    passed: bool
+    figures: str
+
+    def __str__(self) -> str:
+        return f"{'pass' if self.passed else 'FAIL'}: {self.figures}"
+
+
+def judge(facts: Facts, settings: Gate) -> tuple[Verdict, ...]:
+    """A verdict for each rule, in the order of params.yaml."""
+    off = Verdict("", True, "switched off in params.yaml")
+    found = {
+        "accuracy_margin": _accuracy(facts, settings.accuracy_margin),
+        "recall_margin": _recall(facts, settings.recall_margin),
+        "leak_audit": _leaks(facts) if settings.leak_audit else off,
+        "clean_tree": _tree(facts.tags) if settings.clean_tree else off,
+        "reproduces": _reproduces(facts.retest) if settings.reproduces else off,
+    }
+    return tuple(Verdict(rule, each.passed, each.figures) for rule, each in found.items())
+
+
+def _said(passed: bool, figures: str) -> Verdict:
+    return Verdict("", passed, figures)
+
+
+def _compared(facts: Facts) -> Difference | Verdict:
+    """What the candidate and the champion make of the same images; without it, the verdict."""
+    if not facts.champion:
+        return _said(True, NO_CHAMPION)
+    if isinstance(facts.difference, str):
+        return _said(False, facts.difference)
+    return facts.difference
+
+
+def _accuracy(facts: Facts, margin: float) -> Verdict:
+    """Over images; its fall must not be more than `margin`."""
+    found = _compared(facts)
+    if isinstance(found, Verdict):
+        return found
+    low, high = found.interval
+    return _said(
+        found.change >= -margin - ROUNDING,
+        f"{found.accuracy_b:.3f} against {found.accuracy_a:.3f} of {facts.champion} on the same "
+        f"{many(found.photographs, 'photograph')}: {found.change:+.3f} ({low:+.3f} … {high:+.3f}), "
+        f"margin {margin:g}",
+    )
+
+
+def _recall(facts: Facts, margin: float) -> Verdict:
+    """Of the species whose recall falls most."""
+    found = _compared(facts)
+    if isinstance(found, Verdict):
+        return found
+    worst = min(found.recalls, key=lambda recall: recall.change)
+    return _said(
+        worst.change >= -margin - ROUNDING,
+        f"{worst.species} {worst.b:.3f} against {worst.a:.3f}: {worst.change:+.3f} "
+        f"({many(worst.images, 'image')}), margin {margin:g}",
+    )
+
+
+def _leaks(facts: Facts) -> Verdict:
+    if isinstance(facts.leaked, str):
+        return _said(False, facts.leaked)
+    strategy = facts.tags.get("split.strategy", "unknown")
+    return _said(
+        strategy == "grouped" and facts.leaked == 0,
+        f"split {strategy}, {many(facts.leaked, 'test image')} with a copy in training",
+    )
+
+
+def _tree(tags: Mapping[str, str]) -> Verdict:
+    """Whether git has what the model was made of; of an experiment, DVC has the parameters."""
+    dirty, experiment = tags.get("git.dirty", "unknown"), tags.get("dvc.exp", "")
+    commit = tags.get("git.commit", "unknown")[:10]
+    if dirty == "false":
+        return _said(True, f"clean at {commit}")
+    if dirty != "true":
+        return _said(False, "trained without git: nobody knows with which code")
+    files = tags.get("git.dirty.files", "").split()
+    if experiment and files and set(files) <= PARAMETERS:
+        return _said(True, f"{commit} with the parameters of experiment {experiment}")
+    changed = " ".join(files) or "files"
+    return _said(False, f"{changed} changed since {commit}; commit, then train")
+
+
+def _reproduces(found: Retest | str) -> Verdict:
+    if isinstance(found, str):
+        return _said(False, found)
+    same = abs(found.accuracy - found.recorded) <= ROUNDING + found.ties / found.images
+    return _said(
+        same and found.differing == 0 and found.drift <= DRIFT,
+        f"accuracy {found.accuracy:.6f}, recorded {found.recorded:.6f}; "
+        f"{found.differing} of {many(found.images, 'image')} answered otherwise, probabilities "
+        f"within {found.drift:.1g}",
+    )

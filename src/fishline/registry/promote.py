@@ -1,0 +1,207 @@
+"""`fishline promote` and `fishline rollback`: which version is the champion."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+from tabulate import tabulate  # type: ignore[import-untyped]
+
+from fishline.core.errors import UserError
+from fishline.core.git import GitError, git
+from fishline.core.params import Gate, load_params
+from fishline.registry import champion as registry_champion
+from fishline.registry import gate, git_tags
+from fishline.registry.champion import PREVIOUS, Entry
+from fishline.registry.gate import Verdict
+from fishline.tracking import versions as tracking_versions
+from fishline.tracking.aliases import RegisteredModel, needs_registry
+from fishline.tracking.store import store_lock
+from fishline.tracking.versions import CHAMPION, Version
+
+
+def promote(
+    name: str,
+    number: int | None,
+    run: str | None,
+    experiment: str | None,
+    force: bool,
+    reason: str,
+    as_json: bool = False,
+) -> None:
+    """Make a version of `name` the champion, if the gate lets it; by default the newest.
+
+    Args:
+        as_json: print one object in place of words, also if the gate refuses.
+
+    Raises:
+        UserError: the gate refuses, which moves nothing, or there is no such version.
+    """
+    if force and not reason.strip():
+        raise UserError('--force needs --reason "…": whoever reads the history will ask why')
+    candidate = find_candidate(name, number, run, experiment)
+    settings = load_params().gate
+    store = RegisteredModel(name)
+    moved = False
+    while not moved:  # judged again if the champion, which it is judged against, has changed
+        champion = _version(name, store.aliases().get(CHAMPION))
+        if champion and champion.number == candidate.number:
+            with needs_registry(), store_lock():
+                registry_champion.settle(store)
+            return _say(f"{candidate} is the champion already", as_json, candidate, champion)
+        verdicts = _judge(store, candidate, champion, settings)
+        if not as_json:
+            _show(verdicts, candidate, champion)
+        refused = [each for each in verdicts if not each.passed]
+        if refused and not force:
+            if as_json:
+                _say("", True, candidate, champion, verdicts)
+            why = "\n".join(f"  {each.rule}: {each.figures}" for each in refused)
+            raise UserError(
+                f"{candidate} is not promoted; {champion or 'no version'} stays champion\n{why}\n"
+                '`--force --reason "…"` promotes it nevertheless.'
+            )
+        entry = Entry(
+            "promote",
+            champion.number if champion else None,
+            candidate.number,
+            whoever(),
+            reason,
+            {each.rule: str(each) for each in verdicts},
+        )
+        moved = _move(store, entry, candidate)
+    said = f"{candidate} is the champion now" + f", {champion} the previous" * bool(champion)
+    _say(said, as_json, candidate, champion, verdicts, moved=True)
+
+
+def rollback(name: str, as_json: bool = False) -> None:
+    """Swap the champion with the version that it replaced.
+
+    Raises:
+        UserError: there is no previous champion.
+    """
+    tracking_versions.known(name)
+    store = RegisteredModel(name)
+    with needs_registry(), store_lock():
+        registry_champion.settle(store)
+        aliases = store.aliases()
+    champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
+    if champion is None or previous is None or champion == previous:
+        raise UserError(
+            f"{name} has no previous champion to go back to; `fishline promote {name} --version N` "
+            f"makes version N the champion, `fishline models {name}` lists them"
+        )
+    back = tracking_versions.find(f"{name}/{previous}")
+    if not _move(store, Entry("rollback", champion, previous, whoever()), back):
+        raise UserError(f"somebody else moved the champion of {name} meanwhile; look, then decide")
+    said = f"{name}/{previous} is the champion again, {name}/{champion} the previous"
+    _say(said, as_json, back, _version(name, champion), moved=True)
+
+
+def _say(
+    said: str,
+    as_json: bool,
+    candidate: Version,
+    former: Version | None,
+    verdicts: Sequence[Verdict] = (),
+    moved: bool = False,
+) -> None:
+    """Print what was done; as JSON, `champion` is the one of now, `former` the one of before."""
+    champion = candidate if moved else former
+    facts = {
+        "candidate": str(candidate),
+        "moved": moved,
+        "champion": str(champion) if champion else None,
+        "former": str(former) if former else None,
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else said)
+
+
+def _show(verdicts: Sequence[Verdict], candidate: Version, champion: Version | None) -> None:
+    click.echo(f"{candidate} against {champion or 'no champion'}:")
+    rows = [[each.rule, "pass" if each.passed else "FAIL", each.figures] for each in verdicts]
+    click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
+
+
+def _judge(
+    store: RegisteredModel, candidate: Version, champion: Version | None, settings: Gate
+) -> Sequence[Verdict]:
+    """What the gate says, kept as tags of the candidate."""
+    from fishline.registry.gate_facts import facts  # loads torch
+
+    verdicts = gate.judge(facts(candidate, champion), settings)
+    passed = all(each.passed for each in verdicts)
+    tags = {each.rule: str(each) for each in verdicts} | {
+        "verdict": "pass" if passed else "FAIL",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "against": str(champion or "none"),
+    }
+    with needs_registry():
+        for key, text in tags.items():
+            store.tag_version(candidate.number, f"gate.{key}", text)
+    return verdicts
+
+
+def _move(store: RegisteredModel, entry: Entry, version: Version) -> bool:
+    """Keep what `version` needs, then move; False if the champion is not what `entry` says."""
+    kept = git_tags.keep(version)
+    with needs_registry(), store_lock():
+        if store.aliases().get(CHAMPION) != entry.replaced:
+            return False
+        if kept:
+            store.tag_version(version.number, "git.kept", kept)
+        registry_champion.move(store, entry)
+    git_tags.follow(version.name)
+    return True
+
+
+def find_candidate(
+    name: str, number: int | None, run: str | None, experiment: str | None
+) -> Version:
+    """The version of `name` that is meant; without a choice the newest.
+
+    Raises:
+        UserError: there is none, or more than one choice was made.
+    """
+    if sum(choice is not None for choice in (number, run, experiment)) > 1:
+        raise UserError("--version, --run and --experiment exclude each other")
+    versions = tracking_versions.known(name)
+    if number is not None:
+        found = [each for each in versions if each.number == number]
+        have = ", ".join(str(each.number) for each in reversed(versions))
+    elif run is not None:
+        found = [each for each in versions if run and each.run_id.startswith(run)]
+        if len({each.run_id for each in found}) > 1:
+            raise UserError(f"{len(found)} runs of {name} begin with {run}; write more of the id")
+        have = ", ".join(f"{each.run_id[:8]} (version {each.number})" for each in versions)
+    elif experiment is not None:
+        found = [each for each in versions if each.tags.get("dvc.exp") == experiment]
+        have = ", ".join(dict.fromkeys(e for v in versions if (e := v.tags.get("dvc.exp"))))
+    else:
+        return versions[0]
+    if not found:
+        choice = f"version {number}" if number is not None else f"version of {run or experiment}"
+        raise UserError(f"{name} has no {choice}. There are: {have or 'no experiments'}")
+    return found[0]
+
+
+def _version(name: str, number: int | None) -> Version | None:
+    return None if number is None else tracking_versions.find(f"{name}/{number}")
+
+
+def whoever() -> str:
+    """git's user, else login@host."""
+    with suppress(GitError):
+        if name := git("config", "user.name").strip():
+            return name
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError, ImportError):  # a user without a name, as in some containers
+        return f"somebody@{socket.gethostname()}"

@@ -1,0 +1,87 @@
+"""Logging a trained model so that MLflow can serve it: photographs in, species out.
+
+As "models from code" (https://mlflow.org/docs/latest/ml/model/models-from-code): no pickle, and
+the package's own source beside the weights, so that it loads where the project is not installed.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities import LoggedModelStatus
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Map
+from PIL import Image
+
+import fishline
+from fishline.data.decode import Pixels
+from fishline.models.artifact import Description
+from fishline.models.networks import BACKBONES
+
+COLUMN = "photograph"  # mlflow_model.py says the same
+PACKAGE = Path(fishline.__file__).parent
+# What mlflow_model.py imports; torchvision with its networks alone.
+REQUIREMENTS = "mlflow click numpy pandas pillow ruamel-yaml safetensors torch".split()
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(DataType.string, COLUMN)]),
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "species", required=False),
+            ColSpec(DataType.double, "probability", required=False),
+            ColSpec(Map(DataType.double), "probabilities", required=False),
+            ColSpec(DataType.string, "error", required=False),
+        ]
+    ),
+)
+
+
+def log_model(
+    run_id: str, description: Description, pixels: Pixels, folder: Path, params: Mapping[str, Any]
+) -> str:
+    """Log the model in `folder` to the active run, once; the model's id.
+
+    Args:
+        run_id: the active run.
+        pixels: an image to ask it about as an example, uint8 (size, size, 3).
+        folder: what `models.save` and `write_known` wrote.
+    """
+    if known := _logged(run_id):
+        return known
+    needed = REQUIREMENTS + ["torchvision"] * (description.network in BACKBONES)
+    info = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(Path(__file__).parent / "mlflow_model.py"),
+        artifacts={"model": str(folder)},
+        code_paths=[str(PACKAGE)],
+        signature=SIGNATURE,
+        input_example=pd.DataFrame({COLUMN: [_base64_jpeg(pixels)]}),
+        pip_requirements=[f"{name}=={version(name)}" for name in needed],
+        metadata={"species": list(description.species), "image_size": description.image_size},
+        params={key: str(value) for key, value in params.items()},
+    )
+    model_id: str = info.model_id
+    return model_id
+
+
+def _base64_jpeg(pixels: Pixels) -> str:
+    file = BytesIO()
+    Image.fromarray(np.asarray(pixels)).save(file, "JPEG", quality=80)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _logged(run_id: str) -> str | None:
+    """The model that a run has logged whole, before it broke off."""
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id
+    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+    whole = [str(model.model_id) for model in found if model.status == LoggedModelStatus.READY]
+    return whole[0] if whole else None

@@ -1,0 +1,36 @@
+"""Stage `explore`: what is in the data, as pictures and one page.
+
+Reads the cache and the split, writes `plots/explore/`:
+    explore.md         the page: what there is, whether it is balanced, how it was pre-processed,
+                       and what that means for the split
+    species.png        images and photographs per species and part
+    samples.png        a training image of each species
+    processing.png     sizes, black pixels, and angles between copies
+    copies.png         a photograph of each species, with copies of it in a row
+    doubts.png         the least certain decisions on what is a copy
+The last two are missing where there is nothing to show.
+"""
+
+from __future__ import annotations
+
+from fishline.core.files import read_csv, require
+from fishline.core.params import load_params
+from fishline.core.paths import CACHE, PLOTS, SPLIT
+from fishline.data.cache import Cache
+from fishline.data.explore import statistics
+from fishline.data.explore.page import Task
+from fishline.data.explore.sheets import explore
+
+
+def main() -> None:
+    params = load_params()
+    tasks = {
+        "base": Task("base model", params.base.species, params.balance),
+        "finetune": Task("fine-tuned model", params.finetune.species, params.finetune.balance),
+    }
+    manifest = read_csv(require(CACHE / "manifest.csv", "split"))
+    splits = {task: read_csv(require(SPLIT / f"{task}.csv", "split")) for task in tasks}
+    images = statistics.join(manifest, splits)
+    out = PLOTS / "explore"
+    explore(images, read_csv(CACHE / "rejected.csv"), Cache(CACHE), tasks, out)
+    print(f"explore: {out / 'explore.md'}")

@@ -1,0 +1,41 @@
+"""Stage `finetune`: adapt the base model to `finetune.species`.
+
+`finetune.mode` is `replace`, a model of the new species alone, or `extend`, one of old and new
+species together, trained on the images of both so that it does not forget. `finetune.train` says
+what learns: `head` (the last layer), `classifier` or `all`; the rest is frozen, parameters and
+batch-norm statistics alike. Reads `models/base`, `data/cache` and `data/split`, writes
+`models/finetuned/` and registers `fish-finetuned`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from fishline.core.params import load_params, training
+from fishline.core.paths import BASE, FINETUNED, MODELS, run_record
+from fishline.data.dataset import model_images
+from fishline.models.devices import seed_everything
+from fishline.models.transfer import freeze, start
+from fishline.tracking.provenance import base_tags
+from fishline.training import run
+
+
+def main() -> None:
+    params = load_params()
+    rng = seed_everything(params.seed)
+    parts = model_images(FINETUNED, params)
+    network, description = start(params, parts["train"])
+    job = run.Job(
+        stage="finetune",
+        model=FINETUNED,
+        settings=training(params, params.finetune),
+        network=network,
+        trainable=freeze(network, params.finetune.train),
+        description=description,
+        parts=parts,
+        rng=rng,
+        tags=base_tags(run_record(BASE)),
+        origin=hashlib.sha256((MODELS / BASE / "model.safetensors").read_bytes()).hexdigest(),
+        views=params.finetune.views,
+    )
+    run.run(job, params)

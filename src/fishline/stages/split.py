@@ -1,0 +1,52 @@
+"""Stage `split`: which image serves for training, validation or test.
+
+Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
+with file, species, original, alike and part; to `plots/`, how many there are; to `metrics/`, an
+audit of what leaks. Strategies:
+    grouped      whole photographs: all copies of one go to the same part (the honest one)
+    stratified   single images, the same fractions of each species
+    random       single images, whatever their species (the course notebook's)
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fishline.core.files import read_csv, require, write_csv, write_json
+from fishline.core.params import load_params
+from fishline.core.paths import CACHE, METRICS, PLOTS, SPLIT, TASKS
+from fishline.data.prepare.splitting import audit, split
+from fishline.tracking.provenance import data_hash
+
+
+def main() -> None:
+    params = load_params()
+    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
+    images = manifest[["file", "species", "original", "alike"]]
+    tables = {
+        task: split(images[images["species"].isin(getattr(params, task).species)], params.split)
+        for task in TASKS.values()
+    }
+    audits = {
+        task: {
+            # As in the tag of the MLflow runs: which data a result is of.
+            "data.hash": data_hash(manifest[manifest["file"].isin(table["file"])]),
+            **audit(table, params.split),
+        }
+        for task, table in tables.items()
+    }
+    for task, table in tables.items():
+        write_csv(SPLIT / f"{task}.csv", table)
+    write_json(METRICS / "split.json", audits)
+    both = pd.concat(tables.values())
+    counts = both.groupby(["species", "part"]).size().rename("images").reset_index()
+    write_csv(PLOTS / "split.csv", counts)
+    print(f"split: {params.split.strategy}, images per species and part:")
+    print(counts.pivot(index="species", columns="part", values="images").to_string())
+    for task, found in audits.items():
+        print(
+            f"{task}: {found['photographs']} photographs; "
+            f"{found['test_images_with_a_copy_in_train']} of {found['test']} test images have a "
+            f"copy in training (with a random split, "
+            f"{found['random']['test_images_with_a_copy_in_train']} of {found['random']['test']})"
+        )

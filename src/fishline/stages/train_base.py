@@ -1,0 +1,52 @@
+"""Stage `train-base`: train the network of `model.name` on `base.species`.
+
+Reads `data/cache` and `data/split/base.csv`, writes `models/base/` and registers `fish-base`.
+"""
+
+from __future__ import annotations
+
+from fishline.core.params import Params, load_params, training
+from fishline.core.paths import BASE
+from fishline.data.dataset import Images, mean_and_std, model_images
+from fishline.models.artifact import Description, build
+from fishline.models.devices import seed_everything
+from fishline.models.pretrained import MEAN, STD, initialize, is_torchvisions
+from fishline.models.transfer import freeze
+from fishline.training import run
+
+
+def main() -> None:
+    params = load_params()
+    rng = seed_everything(params.seed)
+    parts = model_images(BASE, params)
+    description = _describe(params, parts["train"])
+    network = build(description)
+    origin = initialize(network, params.model.name, params.model.weights)
+    job = run.Job(
+        stage="train-base",
+        model=BASE,
+        settings=training(params, params),
+        network=network,
+        trainable=freeze(network, "all"),
+        description=description,
+        parts=parts,
+        rng=rng,
+        tags={"model.weights.sha256": origin} if origin else {},
+        origin=origin,
+    )
+    run.run(job, params)
+
+
+def _describe(params: Params, train: Images) -> Description:
+    # Weights learnt elsewhere expect the normalisation that they were learnt with.
+    given = is_torchvisions(params.model.name) and params.model.weights != "none"
+    mean, std = (MEAN, STD) if given else mean_and_std(train)
+    return Description(
+        network=params.model.name,
+        arguments={"classes": len(params.base.species), "image_size": train.size},
+        species=params.base.species,
+        image_size=train.size,
+        mean=mean,
+        std=std,
+        split=params.split.strategy,
+    )

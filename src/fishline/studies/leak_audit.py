@@ -1,0 +1,134 @@
+"""`fishline audit`: does the split leak? A control with labels that cannot be learnt.
+
+Every photograph is given a species by lot, the same for all its copies (the labels are permuted in
+Zhang et al., "Understanding deep learning requires rethinking generalization", ICLR 2017; here a
+photograph at a time). Nothing about a photograph tells its lot, so on an honest split any
+classifier is right by chance, once in as many times as there are species. It is right more often
+only by recognising a copy that it was trained on.
+
+The classifier here is the simplest that can (colour_baseline.py). The lots are drawn `DRAWS`
+times; being independent, they give a confidence interval for the mean accuracy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fishline.core.errors import UserError
+from fishline.core.files import read_csv, require
+from fishline.core.params import Params, Strategy, load_params
+from fishline.core.paths import CACHE, TASKS
+from fishline.data.cache import Cache
+from fishline.data.prepare.colour_baseline import Features, colours, nearest
+from fishline.data.prepare.leaks import leaked
+from fishline.data.prepare.originals import read_record
+from fishline.data.prepare.splitting import split
+
+DRAWS = 200
+CONFIDENCE = 0.99  # of the interval: one honest split in a hundred is called leaky
+
+
+@dataclass(frozen=True)
+class Control:
+    """Accuracy on random labels: mean over the draws, its confidence interval, and chance."""
+
+    accuracy: float
+    low: float
+    high: float
+    chance: float
+
+    @property
+    def verdict(self) -> str:
+        return "leaks" if self.low > self.chance else "honest"
+
+
+def control(table: pd.DataFrame, features: Features, classes: int, seed: int) -> Control:
+    """Train and test on labels drawn by lot, `DRAWS` times.
+
+    Args:
+        table: columns original and part, a row per image.
+        features: (n, d), what the classifier sees of each image.
+        classes: how many labels there are.
+    """
+    alike = nearest(table["part"].to_numpy(), features)
+    photograph, _ = pd.factorize(table["original"])
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=(DRAWS, photograph.max() + 1))[:, photograph]
+    test = np.flatnonzero(table["part"] == "test")
+    scores = (labels[:, test] == labels[:, alike]).mean(axis=1)  # (draws,)
+    mean, low, high = _interval(scores)
+    return Control(mean, low, high, 1 / classes)
+
+
+def _interval(scores: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean and Student's confidence interval."""
+    from scipy import stats
+
+    mean, error = float(scores.mean()), float(stats.sem(scores))
+    if error == 0:
+        return mean, mean, mean
+    low, high = stats.t.interval(CONFIDENCE, len(scores) - 1, mean, error)
+    return mean, float(low), float(high)
+
+
+def report(params: Params, record: Path | None = None) -> pd.DataFrame:
+    """The control on both tasks' images, split by each strategy; a row for each.
+
+    Args:
+        params: everything but the strategy is taken from here.
+        record: says which photograph a file shows, to draw the labels by, in place of what was
+            found from the pixels: a check of that, too.
+    """
+    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
+    cache = Cache(CACHE)
+    known = manifest["original"] if record is None else manifest["file"].map(read_record(record))
+    if known.isna().any():
+        raise UserError(f"{record} has no original for {manifest['file'][known.isna()].iloc[0]}")
+    rows = []
+    for task in TASKS.values():
+        species = getattr(params, task).species
+        mine = manifest["species"].isin(species)
+        features = colours(cache, manifest.loc[mine, "index"].to_numpy())
+        for strategy in get_args(Strategy):
+            table = split(manifest[mine], replace(params.split, strategy=strategy))
+            table["original"] = (manifest["species"] + "/" + known)[mine].to_numpy()
+            found = control(table, features, len(species), params.seed)
+            rows.append(_row(task, strategy, table, found))
+    return pd.DataFrame(rows)
+
+
+def _row(task: str, strategy: str, table: pd.DataFrame, found: Control) -> dict[str, object]:
+    test = table[table["part"] == "test"]
+    return {
+        "task": task,
+        "split": strategy,
+        "test images": len(test),
+        "test photographs": test["original"].nunique(),
+        "copy in training": leaked(table),
+        "accuracy": found.accuracy,
+        "low": found.low,
+        "high": found.high,
+        "chance": found.chance,
+        "verdict": found.verdict,
+    }
+
+
+def main(record: Path | None, as_json: bool = False) -> None:
+    """Print the report; as JSON, a list with an object for each row of the table."""
+    params = load_params()
+    table = report(params, record)
+    if as_json:
+        rows = table.rename(columns=lambda name: name.replace(" ", "_"))
+        return print(rows.to_json(orient="records", indent=2))
+    interval = [f"{row.low:.3f}–{row.high:.3f}" for row in table.itertuples()]
+    table["low"] = interval
+    table = table.drop(columns="high").rename(columns={"low": f"{CONFIDENCE:.0%} interval"})
+    print(f"Random labels, drawn by photograph, {DRAWS} times; nearest training image by colour:")
+    print(table.to_string(index=False, float_format="{:.3f}".format))
+    print(f"split.strategy in params.yaml is {params.split.strategy}.")

@@ -1,0 +1,1 @@
+"""MLflow: the store, runs, registered versions; where a result comes from."""

@@ -1,0 +1,53 @@
+"""Runs as they stand in the store, found by MLflow's search words or by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+
+from fishline.tracking.store import connect, experiment_name
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands in the store, registered or not; `started` is in UTC."""
+
+    run_id: str
+    status: str
+    started: datetime
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    params: Mapping[str, str]
+
+
+def runs(condition: str = "") -> list[Run]:
+    """The experiment's runs, newest first, that fulfil `condition`, in MLflow's search words."""
+    store = connect()
+    experiment = store.get_experiment_by_name(experiment_name())
+    found: list[Any] = []
+    token = None
+    while experiment:
+        page = store.search_runs([experiment.experiment_id], condition, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            break
+    return [_run(each) for each in found]
+
+
+def get_run(run_id: str) -> Run | None:
+    """A run by its whole id; None if the store has none."""
+    try:
+        return _run(connect().get_run(run_id))
+    except MlflowException:
+        return None
+
+
+def _run(found: Any) -> Run:
+    started = datetime.fromtimestamp(found.info.start_time / 1000, UTC)
+    data = found.data
+    return Run(found.info.run_id, found.info.status, started, data.tags, data.metrics, data.params)

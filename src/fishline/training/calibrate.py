@@ -1,0 +1,43 @@
+"""What a trained network's answers are worth: chosen on the validation images, once trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from fishline.data.dataset import Images
+from fishline.models.artifact import Description, Normalize
+from fishline.models.calibration import find_temperature
+from fishline.models.inference import classify, embed
+from fishline.models.networks import Network
+from fishline.models.novelty import MOST, Known, find_known
+
+
+def find_reliability(
+    network: Network, description: Description, parts: Mapping[str, Images], recall: float
+) -> tuple[Description, Known]:
+    """`description` with the temperature of `network`, and what counts as known.
+
+    Args:
+        parts: train and validation.
+        recall: share of the validation images that shall count as known.
+    """
+    normalize = Normalize(description)
+    validation, labels = embed(network, normalize, parts["validation"])
+    logits = classify(network, validation)
+    temperature = find_temperature(logits.numpy(), labels.numpy())
+    train, train_labels = embed(network, normalize, _some(parts["train"]))
+    known = find_known(train.numpy(), train_labels.numpy(), validation.numpy(), recall)
+    return replace(description, temperature=temperature), known
+
+
+def _some(images: Images) -> Images:
+    """`images`, or `MOST` of them evenly spread: they are in order of species."""
+    step = -(-len(images) // MOST)
+    if step == 1:
+        return images
+    chosen = torch.arange(0, len(images), step)
+    table = images.table.iloc[chosen.numpy()].reset_index(drop=True)
+    return replace(images, rows=images.rows[chosen], labels=images.labels[chosen], table=table)

@@ -1,0 +1,38 @@
+"""Work in threads: in order, bounded, and errors where they happen."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from fishline.core import parallel
+from fishline.core.parallel import in_threads
+
+
+def test_results_come_in_order() -> None:
+    assert list(in_threads(lambda n: n * n, range(1000))) == [n * n for n in range(1000)]
+    assert list(in_threads(lambda n: n, [])) == []
+
+
+def test_jobs_are_taken_as_results_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "AHEAD", 3)
+    taken = 0
+
+    def jobs() -> Iterator[int]:
+        nonlocal taken
+        while taken < 1000:
+            taken += 1
+            yield taken
+
+    results = in_threads(lambda n: n, jobs())
+    for asked in range(1, 20):
+        next(results)
+        assert taken <= asked + 3 * (os.cpu_count() or 1)
+    results.close()
+
+
+def test_an_error_reaches_whoever_asks() -> None:
+    results = in_threads(lambda n: 1 // n, [1, 0, 1])
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)

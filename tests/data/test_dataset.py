@@ -1,0 +1,279 @@
+"""From the cache to batches, and what is done to images on their way into training."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fishline.core.errors import UserError
+from fishline.core.params import Balance
+from fishline.data.dataset import (
+    Images,
+    class_weights,
+    epoch_length,
+    epoch_order,
+    load_images,
+    mean_and_std,
+)
+from fishline.data.decode import LOOK, Decoded
+from fishline.data.prepare.packing import pack
+
+SPECIES = ("Trout", "Shrimp")
+PARTS = ("train", "validation", "test")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def sha256(number: int) -> str:
+    return hashlib.sha256(b"%d" % number).hexdigest()
+
+
+ROW = {number: row for row, number in enumerate(sorted(range(8), key=sha256))}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Eight images, all pixels of number i are i; files and rows in different orders."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+
+    def decode_all(digests: Sequence[str]) -> Iterator[Decoded]:
+        for number in sorted(range(8), key=sha256):
+            pixels, look = np.full((4, 4, 3), number, np.uint8), np.zeros((LOOK, LOOK), np.uint8)
+            yield Decoded(pixels, look, 4, 4, "RGB")
+
+    pack(sorted(map(sha256, range(8))), decode_all, 4, tmp_path / "nowhere", folder)
+    species = [SPECIES[i % 2] for i in range(8)]
+    manifest = pd.DataFrame(
+        {
+            "file": [f"{name}/{i}.png" for i, name in enumerate(species)],
+            "species": species,
+            "index": [ROW[i] for i in range(8)],
+            "sha256": [sha256(i) for i in range(8)],
+        }
+    )
+    manifest.to_csv(folder / "manifest.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def split(tmp_path: Path, cache: Path) -> Path:
+    """Images 7, 6, 5, 4 train, 3 and 2 validate, 1 and 0 test."""
+    manifest = pd.read_csv(cache / "manifest.csv")[["file", "species"]].iloc[::-1]
+    parts = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+    path = tmp_path / "split.csv"
+    manifest.assign(original="007", alike="", part=parts).to_csv(path, index=False)
+    return path
+
+
+def test_parts_are_those_of_the_split(cache: Path, split: Path) -> None:
+    parts = load_images(cache, split, SPECIES)
+    assert {name: images.rows.tolist() for name, images in parts.items()} == {
+        "train": [ROW[i] for i in (7, 6, 5, 4)],
+        "validation": [ROW[i] for i in (3, 2)],
+        "test": [ROW[i] for i in (1, 0)],
+    }
+    train = parts["train"]
+    assert (len(train), train.size, train.species) == (4, 4, SPECIES)
+    assert train.labels.tolist() == [1, 0, 1, 0]
+    files = ["Shrimp/7.png", "Trout/6.png", "Shrimp/5.png", "Trout/4.png"]
+    assert train.table["file"].tolist() == files
+    assert train.table["sha256"].tolist() == [sha256(i) for i in (7, 6, 5, 4)]
+    assert set(train.table["original"]) == {"007"}
+
+
+def test_labels_follow_the_order_of_the_species(cache: Path, split: Path) -> None:
+    assert load_images(cache, split, SPECIES[::-1])["train"].labels.tolist() == [0, 1, 0, 1]
+
+
+def test_two_tasks_together_are_one(cache: Path, split: Path, tmp_path: Path) -> None:
+    """A table for each task, as fine-tuning reads them that extends the base model."""
+    table = pd.read_csv(split, dtype=str)
+    paths = [tmp_path / f"{name}.csv" for name in SPECIES]
+    for path, name in zip(paths, SPECIES, strict=True):
+        table[table["species"] == name].to_csv(path, index=False)
+    parts = load_images(cache, paths, SPECIES)
+    assert {name: images.rows.tolist() for name, images in parts.items()} == {
+        "train": [ROW[i] for i in (6, 4, 7, 5)],
+        "validation": [ROW[i] for i in (2, 3)],
+        "test": [ROW[i] for i in (0, 1)],
+    }
+    assert parts["train"].labels.tolist() == [0, 0, 1, 1]
+    assert parts["train"].table.index.tolist() == [0, 1, 2, 3]
+    with pytest.raises(UserError, match=f"{paths[0].name} and .*{paths[1].name} does not fit"):
+        load_images(cache, paths, ["Trout"])
+
+
+def test_batches_follow_the_order_asked_for(cache: Path, split: Path) -> None:
+    train = load_images(cache, split, SPECIES)["train"]
+    batches = list(train.batches(torch.tensor([3, 0, 0, 1, 2]), 2))
+    assert [pixels.shape for pixels, _ in batches] == [(2, 4, 4, 3), (2, 4, 4, 3), (1, 4, 4, 3)]
+    assert batches[0][0].dtype == torch.uint8
+    shown = torch.cat([pixels for pixels, _ in batches])
+    assert shown.flatten(1).unique(dim=1).flatten().tolist() == [4, 7, 7, 6, 5]
+    assert torch.cat([labels for _, labels in batches]).tolist() == [0, 1, 1, 0, 1]
+
+
+def test_writing_into_the_tensors_leaves_the_cache_alone(
+    cache: Path, split: Path, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    before = digests(cache)
+    train = load_images(cache, split, SPECIES)["train"]
+    pixels, _ = next(train.batches(torch.arange(4), 4))
+    pixels.fill_(255)
+    again, _ = next(train.batches(torch.arange(4), 4))
+    assert again.flatten(1).unique(dim=1).flatten().tolist() == [7, 6, 5, 4]
+    assert digests(cache) == before
+
+
+@pytest.mark.parametrize("missing", ["manifest.csv", "split.csv"])
+def test_a_missing_file_is_named(cache: Path, split: Path, missing: str) -> None:
+    path = split if missing == "split.csv" else cache / missing
+    path.unlink()
+    with pytest.raises(UserError, match=f"{missing} is missing.*dvc repro"):
+        load_images(cache, split, SPECIES)
+
+
+@pytest.mark.parametrize("fault", ["all gone", "one gone", "cut", "empty", "odd"])
+def test_packed_files_that_are_missing_or_damaged(cache: Path, split: Path, fault: str) -> None:
+    files = sorted((cache / "pixels").iterdir())
+    for path in files if fault == "all gone" else files[:1]:
+        content = path.read_bytes()
+        path.unlink()
+        if fault not in ("all gone", "one gone"):
+            odd = {"cut": content[:-1], "empty": b"", "odd": b"odd" + content}
+            path.write_bytes(odd[fault])
+    table = pd.read_csv(split)
+    first = table["file"].map(lambda file: ROW[int(file[-5])]) < 6  # rows that are still there
+    table[first].assign(part="train").to_csv(split, index=False)
+    with pytest.raises(UserError, match="cache.*dvc repro"):
+        load_images(cache, split, SPECIES)
+
+
+@pytest.mark.parametrize(
+    "species", [("Trout",), ("Trout", "Shrimp", "Bream"), ("Trout", "Bream")], ids=str
+)
+def test_a_split_for_other_species_is_refused(
+    cache: Path, split: Path, species: tuple[str, ...]
+) -> None:
+    with pytest.raises(UserError, match="does not fit"):
+        load_images(cache, split, species)
+
+
+def test_a_split_for_another_cache_is_refused(cache: Path, split: Path) -> None:
+    manifest = pd.read_csv(cache / "manifest.csv")
+    manifest.iloc[1:].to_csv(cache / "manifest.csv", index=False)
+    with pytest.raises(UserError, match="does not fit"):
+        load_images(cache, split, SPECIES)
+
+
+def test_a_species_without_training_image_is_named(cache: Path, split: Path) -> None:
+    table = pd.read_csv(split)
+    table.loc[(table["species"] == "Shrimp"), "part"] = "test"
+    table.to_csv(split, index=False)
+    with pytest.raises(UserError, match="no training image of 'Shrimp'"):
+        load_images(cache, split, SPECIES)
+
+
+@pytest.mark.parametrize("rows", [[0], [5, 2, 2], list(range(24))], ids=len)
+def test_mean_and_std_are_numpys(images: Images, rows: list[int]) -> None:
+    some = replace(images, rows=torch.tensor(rows), labels=images.labels[rows])
+    mean, std = mean_and_std(some)
+    pixels = images.pixels.numpy()[rows] / 255
+    assert mean == pytest.approx(pixels.mean((0, 1, 2)), abs=1e-9)
+    assert std == pytest.approx(pixels.std((0, 1, 2)), abs=1e-9)
+
+
+def test_mean_and_std_beyond_one_batch() -> None:
+    pixels = torch.arange(300 * 3).reshape(300, 1, 1, 3).remainder(251).to(torch.uint8)
+    table = pd.DataFrame(index=range(300))
+    images = Images(pixels, torch.arange(300), torch.zeros(300, dtype=torch.int64), ("A",), table)
+    mean, std = mean_and_std(images)
+    assert mean == pytest.approx((pixels.double() / 255).mean((0, 1, 2)).tolist())
+    expected = (pixels.double() / 255).std((0, 1, 2), correction=0)
+    assert std == pytest.approx(expected.tolist())
+
+
+def test_an_even_colour_can_be_divided_by_its_std(images: Images) -> None:
+    black = replace(images, pixels=torch.zeros_like(images.pixels))
+    mean, std = mean_and_std(black)
+    assert mean == (0, 0, 0)
+    assert min(std) > 0
+
+
+LABELS = torch.tensor([0] * 7 + [1] * 3 + [2] * 5)
+
+
+@pytest.mark.parametrize(
+    ("balance", "expected"),
+    [
+        ("none", [7, 3, 5]),
+        ("class_weights", [7, 3, 5]),
+        ("oversample", [7, 7, 7]),
+        ("undersample", [3, 3, 3]),
+    ],
+)
+def test_images_of_each_species_in_an_epoch(balance: Balance, expected: list[int]) -> None:
+    order = epoch_order(LABELS, balance, generator())
+    assert LABELS[order].bincount().tolist() == expected
+
+
+def test_every_balance_is_tested() -> None:
+    assert set(get_args(Balance)) == {"none", "class_weights", "oversample", "undersample"}
+
+
+@pytest.mark.parametrize("balance", ["none", "class_weights", "undersample"])
+def test_no_image_comes_twice_in_an_epoch(balance: Balance) -> None:
+    order = epoch_order(LABELS, balance, generator()).tolist()
+    assert len(set(order)) == len(order)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_oversampling_uses_all_images_equally_often(seed: int) -> None:
+    times = Counter(epoch_order(LABELS, "oversample", generator(seed)).tolist())
+    assert [times[i] for i in range(7)] == [1] * 7
+    assert sorted(times[i] for i in range(7, 10)) == [2, 2, 3]
+    assert sorted(times[i] for i in range(10, 15)) == [1, 1, 1, 2, 2]
+
+
+def test_undersampling_draws_anew_in_each_epoch() -> None:
+    rng = generator()
+    drawn = [set(epoch_order(LABELS, "undersample", rng).tolist()) for _ in range(20)]
+    assert set.union(*drawn) == set(range(15))
+
+
+@pytest.mark.parametrize("balance", get_args(Balance))
+def test_epochs_are_shuffled_and_repeatable(balance: Balance) -> None:
+    rng, again = generator(), generator()
+    first, second = (epoch_order(LABELS, balance, rng).tolist() for _ in range(2))
+    assert first != second
+    assert first == epoch_order(LABELS, balance, again).tolist()
+    shown = LABELS[first].tolist()
+    assert shown != sorted(shown)
+
+
+@pytest.mark.parametrize("balance", get_args(Balance))
+@pytest.mark.parametrize("labels", [LABELS, LABELS + 1, LABELS[:7]], ids=["all", "gap", "one"])
+def test_the_length_of_an_epoch_is_known_before(balance: Balance, labels: torch.Tensor) -> None:
+    assert epoch_length(labels, balance) == len(epoch_order(labels, balance, generator()))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [((4, 4, 4), (1, 1, 1)), ((1, 2, 3), (2, 1, 2 / 3)), ((9, 1), (5 / 9, 5))],
+)
+def test_class_weights(
+    make_images: Callable[..., Images], counts: tuple[int, ...], expected: tuple[float, ...]
+) -> None:
+    weights = class_weights(make_images(*counts))
+    assert weights.dtype == torch.float32
+    assert weights.tolist() == pytest.approx(expected)

@@ -1,0 +1,95 @@
+"""What the report is made of: tables from files, runs from a real store."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from champions import Shelf, store_in
+
+from fishline.core.params import load_params
+from fishline.evaluation.metrics import report
+from fishline.evaluation.report_data import counts, leaky_runs, recipe
+from fishline.evaluation.test_run import Outcome
+from fishline.models.artifact import Description, build
+from fishline.tracking.search import Run, get_run
+
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+SPECIES = ("Bream", "Shrimp", "Trout")
+HISTORY = pd.DataFrame({"epoch": range(1, 6)})
+TAGS = {"dvc.stage": "train-base", "data.hash": "d1"}
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    arguments = {"classes": 3, "image_size": 48}
+    third = (0.3, 0.3, 0.3)
+    described = Description("fishline", arguments, SPECIES, 48, third, third, "grouped")
+    labels = torch.arange(3).numpy()
+    empty = pd.DataFrame()
+    found = report(labels, labels, SPECIES)
+    return Outcome(build(described), described, None, found, labels, empty, {})  # type: ignore[arg-type]
+
+
+def test_counts_of_images_and_photographs() -> None:
+    rows = [("Bream", "a", "train")] * 3 + [("Bream", "b", "train"), ("Trout", "c", "test")]
+    table = pd.DataFrame(rows, columns=["species", "original", "part"])
+    found = counts(table, SPECIES)
+    assert list(found.index) == list(SPECIES)
+    assert found.loc["Bream", ["train_images", "train_photographs"]].tolist() == [4, 2]
+    assert found.loc["Trout", ["test_images", "test_photographs"]].tolist() == [1, 1]
+    assert found.loc["Shrimp"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "said"),
+    [
+        ("base", {}, {"started from": "random weights", "epochs": "5 of 24, kept: last"}),
+        ("base", {"weights": "nonesuch.pt"}, {"started from": "nonesuch.pt"}),
+        ("finetuned", {"weights": "default"}, {"started from": "the base model"}),
+        ("base", {}, {"parameters": "400,851, of which 400,851 learnt (all)"}),
+        ("finetuned", {"train": "head"}, {"parameters": "400,851, of which 771 learnt (head)"}),
+    ],
+)
+def test_what_a_model_was_trained_with(
+    outcome: Outcome, model: str, change: Mapping[str, str], said: Mapping[str, str]
+) -> None:
+    params = PARAMS
+    if "weights" in change:
+        params = replace(params, model=replace(params.model, weights=change["weights"]))
+    if "train" in change:
+        params = replace(params, finetune=replace(params.finetune, train=change["train"]))
+    found = recipe(model, outcome, HISTORY, params)
+    assert {key: found[key] for key in said} == said
+    assert all(parameter.requires_grad for parameter in outcome.network.parameters())
+
+
+@pytest.fixture
+def shelf(store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    with store_in(store_root) as client:
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", str(tmp_path))
+        yield Shelf(tmp_path, client)
+
+
+def trained(shelf: Shelf, strategy: str, lr: str = "0.1", **tags: str) -> Run:
+    number = shelf.version("fish-leaky", params={"split.strategy": strategy, "lr": lr})
+    run_id = shelf.store.get_model_version("fish-leaky", str(number)).run_id
+    for key, value in {**TAGS, "split.strategy": strategy, **tags}.items():
+        shelf.store.set_tag(run_id, key, value)
+    found = get_run(run_id)
+    assert found is not None
+    return found
+
+
+def test_runs_with_a_leaky_split_and_the_same_recipe(shelf: Shelf) -> None:
+    mine = trained(shelf, "grouped")
+    assert leaky_runs(mine) == []
+    trained(shelf, "random", lr="0.2")
+    trained(shelf, "random", **{"data.hash": "d2"})
+    trained(shelf, "random", **{"dvc.stage": "finetune"})
+    assert leaky_runs(mine) == []
+    random = trained(shelf, "random")
+    assert leaky_runs(mine) == [random]
+    assert leaky_runs(random) == []

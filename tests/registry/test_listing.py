@@ -1,0 +1,148 @@
+"""The registry as a table, and the history of its champions."""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from champions import Shelf, shot, store_in
+from click.testing import CliRunner
+
+from fishline.cli.main import main
+from fishline.registry.champion import Entry
+from fishline.registry.history import said
+from fishline.registry.listing import cells_of, human
+from fishline.tracking import versions
+from fishline.tracking.versions import Version, facts
+
+METRICS = {
+    "test_accuracy": 0.9531,
+    "test_accuracy_low": 0.87,
+    "test_accuracy_high": 0.98,
+    "test_worst_recall": 0.8,
+}
+TAGS = {
+    "git.commit": "0123456789",
+    "git.dirty": "true",
+    "dvc.exp": "wet-cod",
+    "data.hash": "abcdef012345",
+    "split.strategy": "grouped",
+}
+CREATED = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+FULL = Version("fish-base", 3, "r" * 32, ("champion",), TAGS, CREATED, METRICS, {"lr": "1"})
+EMPTY = Version("fish-base", 1, "r" * 32, (), {}, CREATED, {}, {})
+
+
+def test_a_row_of_the_table() -> None:
+    assert list(cells_of(facts(FULL, 2_412_000)).values()) == [
+        "fish-base/3",
+        "champion",
+        "wet-cod",
+        "0123456*",
+        "abcdef0",
+        "grouped",
+        "0.953 (0.870–0.980)",
+        "0.800",
+        "2.41 MB",
+        "2026-01-02 03:04",
+    ]
+
+
+def test_what_is_not_known_is_left_empty() -> None:
+    cells = cells_of(facts(EMPTY, None))
+    assert [name for name, text in cells.items() if text] == ["model", "created"]
+    json.dumps(facts(EMPTY, None))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (999_600, "1 MB"), (5e9, "5 GB"), (5e12, "5e+03")],
+)
+def test_sizes_for_people(size: int, text: str) -> None:
+    assert human(size).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        (Entry("promote", 1, 2, "Ada", verdicts={"leak_audit": "pass: 0"}, done=True), "passed"),
+        (Entry("rollback", 2, 1, "Ada", done=True), ""),
+        (Entry("rollback", 2, 1, "Ada"), "broke off, champion not moved"),
+        (
+            Entry("promote", 1, 2, "Ada", "why", {"a": "FAIL: 1", "b": "pass: 1"}, True),
+            'forced against a; "why"',
+        ),
+    ],
+)
+def test_what_the_history_says_of_a_move(entry: Entry, text: str) -> None:
+    assert said(entry) == text
+
+
+@pytest.fixture(scope="module")
+def shelf(store_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    """fish-listed with two versions, of which the first is champion, promoted by its gate."""
+    folder = tmp_path_factory.mktemp("listed")
+    with store_in(store_root) as client, contextlib.chdir(folder):
+        made = Shelf(folder, client)
+        made.version("fish-listed", shot("Trout", [1]), {"dvc.exp": "wet-cod"})
+        made.version("fish-listed", tags={"git.dirty": "true"})
+        done = CliRunner().invoke(main, ["promote", "fish-listed", "--version", "1"])
+        assert done.exit_code == 0, done.output
+        yield made
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_registry_as_a_table(shelf: Shelf, store: object) -> None:
+    lines = run("models", "fish-listed").splitlines()
+    assert lines[0].split()[:2] == ["model", "aliases"]
+    assert re.match(r"fish-listed/2  +c0ffeec\* +d1 +grouped +1\.000 +1\.000 +\S+ [kM]B ", lines[2])
+    assert re.match(r"fish-listed/1  champion +wet-cod +c0ffeec +d1 +grouped +0\.958 ", lines[3])
+    assert max(map(len, lines)) <= 120
+
+
+def test_the_registry_as_json(shelf: Shelf, store: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "NAMES", {"base": "fish-none", "finetuned": "fish-listed"})
+    second, first = json.loads(run("models", "--json"))
+    assert (first["aliases"], second["aliases"]) == (["champion"], [])
+    assert first["test_accuracy"] == pytest.approx(23 / 24)
+    weights = shelf.files("fish-listed", 1) / "model.safetensors"
+    assert first["bytes"] == weights.stat().st_size
+    assert first["tags"]["gate.verdict"] == "pass"
+    assert second["dirty"] is True
+
+
+def test_an_empty_registry_says_how_to_fill_it(
+    store: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "NAMES", {"base": "fish-none"})
+    assert "dvc repro" in run("models")
+    assert run("models", "--json") == "[]\n"
+
+
+@pytest.mark.parametrize("command", ["models", "history", "rollback"])
+def test_an_unknown_model_is_refused(store: object, command: str) -> None:
+    done = CliRunner().invoke(main, [command, "fish's"])
+    assert done.exit_code == 1
+    assert "no registered model 'fish's'" in done.output
+
+
+def test_the_history_as_a_table_and_as_json(shelf: Shelf, store: object) -> None:
+    lines = run("history", "fish-listed").splitlines()
+    assert lines[0].split() == ["time", "(UTC)", "action", "from", "to", "who", "gate"]
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +promote +none +1 +\S.* passed$", lines[2])
+    (entry,) = json.loads(run("history", "fish-listed", "--json"))
+    assert (entry["replaced"], entry["champion"], entry["done"]) == (None, 1, True)
+    assert entry["verdicts"]["reproduces"].startswith("pass: accuracy 0.958333")
+
+
+def test_a_model_that_never_had_a_champion(shelf: Shelf, store: object) -> None:
+    shelf.version("fish-young")
+    assert "never had a champion" in run("history", "fish-young")

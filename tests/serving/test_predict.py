@@ -1,0 +1,96 @@
+"""`fishline predict`: files and folders in, a line for each out."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fishline.cli.main import main
+
+Tree = Callable[[Path, Mapping[str, int]], list[str]]
+
+
+@pytest.fixture
+def project(
+    make_model: Callable[..., Path],
+    draw_tree: Tree,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Three photographs, a broken one and a model, in the working folder."""
+    make_model(tmp_path / "model")
+    draw_tree(tmp_path / "photos", {"a": 2, "b": 1})
+    (tmp_path / "photos/b/broken.jpg").write_bytes(b"nonsense")
+    (tmp_path / "photos/notes.txt").write_text("no image")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(main, ["predict", "--model", "model", *words])
+
+
+GOOD = ["photos/a/01.png", "photos/a/02.png", "photos/b/01.png"]
+BROKEN = "photos/b/broken.jpg"
+
+
+def test_text(project: Path) -> None:
+    done = call("photos")
+    lines = done.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [*GOOD, BROKEN]
+    for line in lines[:3]:
+        assert line.split(": ")[1].split()[0] in ("Bream", "Shrimp", "Trout")
+    assert lines[3] == f"{BROKEN}: not read: not an image that Pillow can read"
+    assert done.stderr.startswith("model knows Bream, Shrimp, Trout; any other fish may be taken")
+    assert "1 of 4 photographs could not be read" in done.stderr
+    assert done.exit_code == 1
+
+
+def test_json_lines(project: Path) -> None:
+    done = call("--json", *GOOD)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["file"] for row in rows] == GOOD
+    for row in rows:
+        best = max(row["probabilities"], key=row["probabilities"].get)
+        assert (row["species"], row["probability"]) == (best, row["probabilities"][best])
+        assert sum(row["probabilities"].values()) == pytest.approx(1)
+        assert row["error"] is None
+    assert done.exit_code == 0
+
+
+def test_csv(project: Path) -> None:
+    done = call("--csv", "photos/b", GOOD[0])
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["file"] for row in rows] == [GOOD[2], BROKEN, GOOD[0]]
+    header = ["file", "species", "probability", "Bream", "Shrimp", "Trout", "error"]
+    assert list(rows[0]) == header
+    assert float(rows[0]["probability"]) == max(float(rows[0][name]) for name in header[3:6])
+    assert list(rows[1].values())[1:] == ["", "", "", "", "", "not an image that Pillow can read"]
+
+
+def test_an_unknown_photograph_names_the_likeliest(
+    project: Path, make_model: Callable[..., Path]
+) -> None:
+    make_model(project / "model", recall=0.01)  # nearly everything is far
+    line = call(GOOD[0]).stdout
+    assert line.startswith(f"{GOOD[0]}: unknown, perhaps ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["empty"], "no photographs in empty"),
+        ([], "Missing argument 'PHOTO...'"),
+        (["--json", "missing.jpg"], "1 of 1 photographs could not be read"),
+    ],
+)
+def test_mistakes(project: Path, words: list[str], message: str) -> None:
+    (project / "empty").mkdir()
+    done = call(*words)
+    assert message in done.stderr
+    assert done.exit_code != 0
+    assert "Traceback" not in done.output

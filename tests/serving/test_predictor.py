@@ -1,0 +1,166 @@
+"""A trained model that is asked about photographs."""
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fishline.core.errors import UserError
+from fishline.data import decode as data_decode
+from fishline.data.dataset import Images
+from fishline.data.decode import decode
+from fishline.models.artifact import Normalize
+from fishline.models.inference import predict
+from fishline.serving import predictor
+from fishline.serving.predictor import Predictor
+
+
+@pytest.fixture
+def asked(make_model: Callable[..., Path], tmp_path: Path) -> Predictor:
+    return Predictor(make_model(tmp_path / "model"))
+
+
+def photograph(number: int, form: str = "PNG") -> bytes:
+    rng = np.random.default_rng(number)
+    file = BytesIO()
+    Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(file, form)
+    return file.getvalue()
+
+
+def test_answers_are_what_evaluation_makes_of_the_same_photographs(asked: Predictor) -> None:
+    contents = [photograph(number) for number in range(70)]  # over two batches
+    pixels = np.stack([decode(content, 48).pixels for content in contents])
+    rows = torch.arange(70)
+    cached = Images(torch.from_numpy(pixels), rows, rows * 0, asked.description.species, None)
+    logits, _ = predict(asked.network, Normalize(asked.description), cached)
+    answers = list(asked.predict(contents))
+    names = asked.description.species
+    assert [a.species for a in answers] == [names[best] for best in logits.argmax(1)]
+    shares = np.array([list(a.probabilities.values()) for a in answers])
+    np.testing.assert_allclose(shares, logits.softmax(1), atol=1e-6)
+    assert [a.probability for a in answers] == shares.max(1).tolist()
+    assert len({a.probability for a in answers}) == 70
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_a_photograph_is_the_same_however_it_comes(
+    asked: Predictor, tmp_path: Path, form: str
+) -> None:
+    content = photograph(1, form)
+    file = tmp_path / "a photograph"
+    file.write_bytes(content)
+    encoded = base64.b64encode(content).decode()
+    lines = "\n".join(encoded[i : i + 76] for i in range(0, len(encoded), 76))
+    ways = [
+        content, bytearray(content), memoryview(content), file, str(file), encoded, lines,
+        f"data:image/{form.lower()};base64,{encoded}",
+    ]  # fmt: skip
+    first, *others = asked.predict(ways)
+    assert first.error is None
+    for other in others:
+        assert other.species == first.species
+        assert other.probabilities == pytest.approx(first.probabilities, abs=1e-6)
+
+
+def big(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "MAX_BYTES", 100)
+
+
+def huge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_decode, "MAX_SIDE", 50)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "limit"),
+    [
+        (b"", "not an image that Pillow can read", None),
+        (b"nonsense", "not an image that Pillow can read", None),
+        (photograph(0)[:200], "truncated|broken|cut|Unexpected|ended", None),
+        ("no such file.jpg", "neither a file nor base64: no such file.jpg", None),
+        ("x" * 5000, "neither a file nor base64|not an image", None),
+        ("name\0with zero", "neither a file nor base64", None),
+        (Path("nowhere.png"), "No such file or directory", None),
+        (None, "no path, bytes or base64 but None", None),
+        (float("nan"), "no path, bytes or base64 but nan", None),
+        (7, "no path, bytes or base64 but 7", None),
+        (photograph(0), "bytes; the limit is 100", big),
+        (base64.b64encode(photograph(0)).decode(), "characters of base64; the limit is 100", big),
+        (photograph(0), "80 × 60 pixels: no side may be over 50", huge),
+    ],
+)
+def test_what_is_no_photograph_is_an_error_of_its_own_row(
+    asked: Predictor,
+    monkeypatch: pytest.MonkeyPatch,
+    bad: object,
+    error: str,
+    limit: Callable[[pytest.MonkeyPatch], None] | None,
+) -> None:
+    if limit:
+        limit(monkeypatch)
+    (answer,) = asked.predict([bad])
+    assert (answer.species, answer.probability, answer.probabilities) == (None, None, None)
+    with pytest.raises(ValueError, match=error):
+        raise ValueError(answer.error)
+
+
+def test_good_rows_beside_bad_ones_are_answered(asked: Predictor) -> None:
+    good = [photograph(number) for number in range(40)]
+    alone = list(asked.predict(good))
+    mixed = list(asked.predict([b"bad", *good[:35], b"bad", *good[35:], b"bad"]))
+    errors = [place for place, answer in enumerate(mixed) if answer.error]
+    assert errors == [0, 36, 42]
+    kept = [answer for answer in mixed if not answer.error]
+    assert [a.species for a in kept] == [a.species for a in alone]
+    assert list(asked.predict([])) == []
+    assert [a.error is None for a in asked.predict([b"bad"] * 33)] == [False] * 33
+
+
+def test_a_far_photograph_is_unknown_but_keeps_its_probabilities(asked: Predictor) -> None:
+    (known,) = asked.predict([photograph(1)])
+    asked.known = replace(asked.known, limit=-1.0)  # now everything is too far
+    (far,) = asked.predict([photograph(1)])
+    assert (known.species in asked.description.species, far.species) == (True, "unknown")
+    assert far.probabilities == known.probabilities
+
+
+def test_temperature_changes_probabilities_alone(
+    make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    cold, warm = (
+        list(Predictor(make_model(tmp_path / str(t), temperature=t)).predict([photograph(1)]))[0]
+        for t in (1.0, 4.0)
+    )
+    assert cold.species == warm.species
+    assert warm.probability < cold.probability
+
+
+def test_photographs_are_taken_as_answers_are(asked: Predictor) -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield photograph(0)
+
+    answers = asked.predict(endless())
+    for _ in range(3):
+        next(answers)
+    assert taken < 1000
+    answers.close()
+
+
+def test_a_folder_without_a_model_is_a_message(
+    make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"model.json not found; `dvc repro` makes it"):
+        Predictor(tmp_path)
+    (make_model(tmp_path) / "known.safetensors").unlink()
+    with pytest.raises(UserError, match=r"known.safetensors cannot be read"):
+        Predictor(tmp_path)
