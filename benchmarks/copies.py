@@ -49,7 +49,7 @@ def all_with_all(vectors: np.ndarray) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(config=__doc__.splitlines()[0])
     options.add_argument("--most", type=int, default=100_000)
     options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()

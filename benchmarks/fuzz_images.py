@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fishline.data.decode import LOOK, decode
+from fishline.data.decode import THUMBNAIL, decode
 from fishline.data.photo_files import reason
 
 SIZE = 128
@@ -113,7 +113,10 @@ def work(pipe: Connection) -> None:
     while True:
         try:
             image = decode(pipe.recv_bytes(), SIZE)
-            assert image.pixels.shape == (SIZE, SIZE, 3) and image.look.shape == (LOOK, LOOK)
+            assert image.pixels.shape == (SIZE, SIZE, 3) and image.look.shape == (
+                THUMBNAIL,
+                THUMBNAIL,
+            )
             outcome, why = "used", ""
         except EOFError:
             return
@@ -193,7 +196,7 @@ def fuzz(number: int, seed: int, folder: Path) -> Counter[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(config=(__doc__ or "").splitlines()[0])
     parser.add_argument("--mutants", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", type=Path, default=Path("fuzz"), help="for the offending files")

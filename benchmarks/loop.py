@@ -35,7 +35,7 @@ from fishline.core.paths import BASE
 from fishline.data.cache import Cache, packed_files
 from fishline.data.dataset import Images, Packed, mean_and_std, model_images
 from fishline.data.prepare.packing import record
-from fishline.models.artifact import Description, Normalize, build
+from fishline.models.artifact import ModelConfig, Normalize, build
 from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze
 from fishline.tracking import run
@@ -70,10 +70,10 @@ class OneBatch:
 def make_job(params: Params, count: int) -> Job:
     """What `train-base` trains, without end, on `count` of its images."""
     rng = seed_everything(params.seed)
-    parts = model_images(BASE, params)
-    some = torch.randperm(len(parts["train"]), generator=rng)[:count]
-    parts["train"] = train = pick(parts["train"], some)
-    description = Description(
+    subsets = model_images(BASE, params)
+    some = torch.randperm(len(subsets["train"]), generator=rng)[:count]
+    subsets["train"] = train = pick(subsets["train"], some)
+    config = ModelConfig(
         params.model.name,
         {"classes": len(train.species), "image_size": train.size},
         train.species,
@@ -81,7 +81,7 @@ def make_job(params: Params, count: int) -> Job:
         *mean_and_std(train),
         params.split.strategy,
     )
-    network = build(description)
+    network = build(config)
     settings = replace(training(params, params), epochs=ENDLESS)
     return Job(
         stage="train-base",
@@ -89,8 +89,8 @@ def make_job(params: Params, count: int) -> Job:
         settings=settings,
         network=network,
         trainable=freeze(network, "all"),
-        description=description,
-        parts=parts,
+        config=config,
+        subsets=subsets,
         rng=rng,
         tags={},
         origin="",
@@ -104,7 +104,7 @@ def pick(images: Images, some: torch.Tensor) -> Images:
 
 def kinds(job: Job, trainer: Trainer) -> dict[str, Inputs]:
     """What each measurement trains on."""
-    train, normalize, own = job.parts["train"], trainer.normalize, trainer.train
+    train, normalize, own = job.subsets["train"], trainer.normalize, trainer.train
     assert isinstance(own, Photographs)
     usual = batches.RESIDENT
     batches.RESIDENT = 1 << 60
@@ -129,17 +129,17 @@ def speed(session: _Session, data: Inputs, seconds: float, tracked: bool) -> flo
     trainer.train = data
     images, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        under_way = trainer.start_pass()
+        under_way = trainer.start_epoch()
         if tracked:
             progress.under_way = under_way
-            rate = trainer.run_pass(under_way, session.after_step)
+            rate = trainer.run_epoch(under_way, session.after_step)
             progress.under_way = None
             loss = float(torch.stack(under_way.losses).mean())
             number = len(progress.history) + 1
             progress.history.append(Epoch(number, loss, loss, 0.0, under_way.lrs[-1], rate))
             session.after_epoch(progress.history[-1], under_way)
         else:
-            trainer.run_pass(under_way)
+            trainer.run_epoch(under_way)
         images += trainer.length
     return images / (time.perf_counter() - start)
 
@@ -148,11 +148,11 @@ def speeds_of(rounds: int, seconds: float, count: int) -> dict[str, list[float]]
     """Images per second of each kind, in each round."""
     params = load_params()
     job = make_job(params, count)
-    train, settings = job.parts["train"], job.settings
-    normalize = Normalize(job.description)
+    train, settings = job.subsets["train"], job.settings
+    normalize = Normalize(job.config)
     checkpoint = Checkpoint(job.stage, "benchmark", settings.checkpoint_minutes)
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
-    with run.stage_run(job.stage, asdict(settings), job.parts, {}) as log:
+    with run.stage_run(job.stage, asdict(settings), job.subsets, {}) as log:
         session = _Session(job, log, checkpoint)
         session.trainer = Trainer(job.network, job.trainable, normalize, settings, job.rng, train)
         session.progress = Progress(chosen=session.trainer.weights())
@@ -196,14 +196,14 @@ def memory() -> dict[str, float]:
 
 def reading(count: int, steps: int, batch_size: int = 32) -> dict[str, Any]:
     """MiB before anything is read, and at the most while it is."""
-    description = Description("", {}, (), SIZE, (0.5,) * 3, (0.25,) * 3, "")
+    config = ModelConfig("", {}, (), SIZE, (0.5,) * 3, (0.25,) * 3, "")
     rng = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         pixels = Packed(make_up_cache(Path(folder), count))
         rows = torch.arange(count)
         images = Images(pixels, rows, torch.zeros_like(rows), (), pd.DataFrame())
         before = memory()
-        photographs = Photographs(images, Normalize(description), torch.device("cpu"), True)
+        photographs = Photographs(images, Normalize(config), torch.device("cpu"), True)
         seen = [memory()]
         start = time.perf_counter()
         for _ in range(steps):
@@ -216,7 +216,7 @@ def reading(count: int, steps: int, batch_size: int = 32) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     modes = parser.add_subparsers(dest="mode", required=True)
     options = modes.add_parser("ratios")

@@ -58,7 +58,7 @@ def one_round(folder: Path, files: list[Path], size: int) -> tuple[float, float,
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(config=__doc__.splitlines()[0])
     options.add_argument("folder", type=Path)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--size", type=int, default=128)

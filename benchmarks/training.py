@@ -149,8 +149,8 @@ def run_stages(folder: Path, rows: Rows, imported: dict[str, float]) -> float:
 
 
 def variant_of(finetune: Any) -> str:
-    ways = {way: name for name, way in VARIANTS.items()}
-    return ways.get((finetune.train, finetune.mode), f"{finetune.mode} {finetune.train}")
+    freeze_variants = {way: name for name, way in VARIANTS.items()}
+    return freeze_variants.get((finetune.train, finetune.mode), f"{finetune.mode} {finetune.train}")
 
 
 def note_accuracies(folder: Path, rows: Rows, base: bool = True) -> None:
@@ -244,7 +244,7 @@ def measure_memory(path: Path | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(config=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--threads", type=int, help="of torch; all cores, if it is not given")

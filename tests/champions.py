@@ -16,10 +16,10 @@ from mlflow.entities import Metric, Param
 
 from fishline.core.files import write_csv, write_json
 from fishline.data.dataset import Images
-from fishline.data.decode import LOOK, Decoded
+from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare.packing import pack
 from fishline.evaluation.metrics import headline, report
-from fishline.models.artifact import Description, Normalize, save
+from fishline.models.artifact import ModelConfig, Normalize, save
 from fishline.models.inference import embed
 from fishline.models.networks import Fishline
 from fishline.tracking.store import connect
@@ -70,12 +70,12 @@ class Shelf:
         self.network = Fishline(len(SPECIES), SIZE).eval()
         third = (0.3, 0.3, 0.3)
         arguments = {"classes": len(SPECIES), "image_size": SIZE}
-        self.description = Description(
+        self.config = ModelConfig(
             "fishline", arguments, SPECIES, SIZE, third, third, "grouped", temperature=2.0
         )
         everything = torch.arange(len(self.pixels))
         images = Images(self.pixels, everything, everything, SPECIES, self.images)
-        embeddings, _ = embed(self.network, Normalize(self.description), images)
+        embeddings, _ = embed(self.network, Normalize(self.config), images)
         self.embeddings = np.c_[embeddings.double().numpy(), np.ones(len(embeddings))]
         self.experiment = store.create_experiment(str(folder), (folder / "artifacts").as_uri())
 
@@ -88,7 +88,7 @@ class Shelf:
 
         def decode(wanted: Sequence[str]) -> Iterator[Decoded]:
             for pixels in by_digest:
-                yield Decoded(pixels, np.zeros((LOOK, LOOK), np.uint8), SIZE, SIZE, "RGB")
+                yield Decoded(pixels, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), SIZE, SIZE, "RGB")
 
         pack(digests, decode, SIZE, folder / "nowhere", folder)
         index = self.images["sha256"].map({digest: i for i, digest in enumerate(digests)})
@@ -144,9 +144,9 @@ class Shelf:
         last = self.network.classifier[-1]
         last.weight.data = torch.tensor(head[:-1].T, dtype=torch.float32)
         last.bias.data = torch.tensor(head[-1], dtype=torch.float32)
-        save(self.folder / "made/registered/artifacts/model", self.network, self.description)
+        save(self.folder / "made/registered/artifacts/model", self.network, self.config)
         at = self.images.set_index("sha256").index.get_indexer(test["sha256"])
-        raised = np.exp(wanted[at] / self.description.temperature)
+        raised = np.exp(wanted[at] / self.config.temperature)
         named = [SPECIES[i] for i in answers[at]]
         return named, raised / raised.sum(1, keepdims=True)
 

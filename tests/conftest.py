@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from fishline.core.params import Part, Training
+from fishline.core.params import Trainable, Training
 from fishline.data.dataset import Images
-from fishline.models.artifact import Description, Normalize, build, scale
+from fishline.models.artifact import ModelConfig, Normalize, build, scale
 from fishline.models.devices import seed_everything
 from fishline.models.networks import Network
 from fishline.models.transfer import freeze
@@ -60,9 +60,9 @@ def settings() -> Training:
 
 
 @pytest.fixture
-def description() -> Description:
+def config() -> ModelConfig:
     """A network for the fixture `images`."""
-    return Description(
+    return ModelConfig(
         network="notebook",
         arguments={"classes": len(SPECIES), "image_size": SIZE},
         species=SPECIES,
@@ -103,15 +103,13 @@ def images(make_images: Callable[..., Images]) -> Images:
 
 
 @pytest.fixture
-def make_trainer(
-    description: Description, images: Images, settings: Training
-) -> Callable[..., Trainer]:
+def make_trainer(config: ModelConfig, images: Images, settings: Training) -> Callable[..., Trainer]:
     """A function (what learns, images, network, views, settings to change) -> a fresh trainer."""
 
     def make(
-        part: Part = "all",
+        part: Trainable = "all",
         train: Images = images,
-        network: Callable[[], Network] = lambda: build(description),
+        network: Callable[[], Network] = lambda: build(config),
         views: int = 1,
         **changes: Any,
     ) -> Trainer:
@@ -119,7 +117,7 @@ def make_trainer(
         rng = seed_everything(chosen.seed)
         made = network()
         trainable = freeze(made, part)
-        return Trainer(made, trainable, Normalize(description), chosen, rng, train, views)
+        return Trainer(made, trainable, Normalize(config), chosen, rng, train, views)
 
     return make
 
@@ -204,23 +202,23 @@ def make_model() -> Callable[..., Path]:
     """A function (folder, seed) -> the folder, with an untrained model for species Bream, Shrimp
     and Trout in it, that tells red, green and blue pictures apart badly."""
     from fishline.models.artifact import save
-    from fishline.models.novelty import find_known, write_known
+    from fishline.models.novelty import fit_detector, save_detector
 
     def make(folder: Path, seed: int = 0, temperature: float = 1.0, recall: float = 1.0) -> Path:
         arguments = {"classes": len(SPECIES), "image_size": SIZE}
         third = (0.3, 0.3, 0.3)
-        description = Description(
+        config = ModelConfig(
             "fishline", arguments, SPECIES, SIZE, third, third, "grouped", temperature
         )
         torch.manual_seed(seed)
-        network = build(description).eval()
+        network = build(config).eval()
         rng = np.random.default_rng(seed)
         pixels = torch.from_numpy(rng.integers(0, 256, (12, SIZE, SIZE, 3), np.uint8))
         with torch.inference_mode():
-            embeddings = network.embed(Normalize(description)(scale(pixels))).numpy()
+            embeddings = network.embed(Normalize(config)(scale(pixels))).numpy()
         labels = np.arange(12) % len(SPECIES)
-        save(folder, network, description)
-        write_known(folder, find_known(embeddings, labels, embeddings, recall))
+        save(folder, network, config)
+        save_detector(folder, fit_detector(embeddings, labels, embeddings, recall))
         return folder
 
     return make

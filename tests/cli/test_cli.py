@@ -199,7 +199,7 @@ def test_a_species_with_too_few_photographs_is_named(project: Path) -> None:
 
 
 def test_a_base_model_of_another_image_size_is_refused(project: Path) -> None:
-    from fishline.models.artifact import Description, build, save
+    from fishline.models.artifact import ModelConfig, build, save
 
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("image_size: 128", "image_size: 64"))
@@ -207,7 +207,7 @@ def test_a_base_model_of_another_image_size_is_refused(project: Path) -> None:
         assert fishline(stage, cwd=project).exit_code == 0
     arguments = {"classes": 2, "image_size": 48}
     third = (0.5, 0.5, 0.5)
-    description = Description("notebook", arguments, ("A", "B"), 48, third, third, "grouped")
+    description = ModelConfig("notebook", arguments, ("A", "B"), 48, third, third, "grouped")
     save(project / "models/base", build(description), description)
     done = fishline("finetune", cwd=project)
     assert done.exit_code == 1

@@ -20,7 +20,7 @@ from PIL import Image
 
 from fishline.data import decode as data_decode
 from fishline.data import photo_files
-from fishline.data.decode import FORMATS, LOOK, Decoded, decode
+from fishline.data.decode import FORMATS, THUMBNAIL, Decoded, decode
 from fishline.data.photo_files import find_images, image_endings, read, reason
 
 pytestmark = pytest.mark.filterwarnings(
@@ -156,7 +156,9 @@ def test_each_bad_file_is_used_or_rejected(name: str, tmp_path: Path) -> None:
         assert isinstance(result, Decoded), result
         assert (result.width, result.height) == (60, 30)
         np.testing.assert_allclose(result.pixels[24, [2, -3]], [RED, BLUE], atol=8)
-        np.testing.assert_allclose(result.look[LOOK // 2, [2, -3]], [76, 29], atol=4)  # their greys
+        np.testing.assert_allclose(
+            result.thumbnail[THUMBNAIL // 2, [2, -3]], [76, 29], atol=4
+        )  # their greys
     else:
         assert isinstance(result, str)
         assert expected in result
@@ -170,8 +172,8 @@ def test_a_single_pixel(mode: str, fill: Any, expected: tuple[int, int, int]) ->
     content = encode(Image.new(mode, (1, 1), fill), "TIFF")
     result = decode(content, 48)
     assert (result.pixels == expected).all()
-    assert (result.look == (76 if expected == RED else expected[0])).all()
-    assert (result.pixels.shape, result.look.shape) == ((48, 48, 3), (LOOK, LOOK))
+    assert (result.thumbnail == (76 if expected == RED else expected[0])).all()
+    assert (result.pixels.shape, result.thumbnail.shape) == ((48, 48, 3), (THUMBNAIL, THUMBNAIL))
 
 
 def test_a_float_that_is_no_number_is_black() -> None:
@@ -230,7 +232,7 @@ def test_a_flipped_bit_does_no_harm(kind: str, tmp_path: Path) -> None:
         result = use(path)
         if isinstance(result, Decoded):
             assert result.pixels.shape == (48, 48, 3)
-            assert result.look.shape == (LOOK, LOOK)
+            assert result.thumbnail.shape == (THUMBNAIL, THUMBNAIL)
             if kind == "png":  # has checksums
                 np.testing.assert_array_equal(result.pixels, whole.pixels)
 
@@ -268,7 +270,7 @@ def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_decode, "STRIP", 700)
     for content, expected in zip(contents, whole, strict=True):
         np.testing.assert_array_equal(decode(content, 48).pixels, expected.pixels)
-        np.testing.assert_array_equal(decode(content, 48).look, expected.look)
+        np.testing.assert_array_equal(decode(content, 48).thumbnail, expected.thumbnail)
 
 
 def test_large_files_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

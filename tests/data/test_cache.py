@@ -9,7 +9,7 @@ import pytest
 
 from fishline.core.files import write_json, write_text
 from fishline.data.cache import Cache, digests_of, packed_files
-from fishline.data.decode import LOOK, Decoded
+from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare import packing
 from fishline.data.prepare.packing import earlier, file_name, made_by, pack, record
 
@@ -24,8 +24,10 @@ def sha256(number: int) -> str:
 def photograph(number: int, size: int = SIZE) -> Decoded:
     rng = np.random.default_rng(number)
     pixels = rng.integers(0, 256, (size, size, 3), np.uint8)
-    look = rng.integers(0, 256, (LOOK, LOOK), np.uint8)
-    return Decoded(pixels, look, number + 1, 70_000 - number, ["RGB", "I;16B", "L"][number % 3])
+    thumbnail = rng.integers(0, 256, (THUMBNAIL, THUMBNAIL), np.uint8)
+    return Decoded(
+        pixels, thumbnail, number + 1, 70_000 - number, ["RGB", "I;16B", "L"][number % 3]
+    )
 
 
 class Maker:
@@ -80,12 +82,12 @@ def test_what_is_packed_can_be_read(make: Maker) -> None:
     assert (len(cache), cache.size) == (24, SIZE)
     assert cache.digests() == sorted(map(sha256, range(24)))
     rows = rows_of(cache, range(24))
-    pixels, looks = cache.take(rows), cache.take(rows, "look")
-    assert pixels.dtype == looks.dtype == np.uint8
+    pixels, thumbnails = cache.take(rows), cache.take(rows, "thumbnail")
+    assert pixels.dtype == thumbnails.dtype == np.uint8
     for number in range(24):
         expected = photograph(number)
         np.testing.assert_array_equal(pixels[number], expected.pixels)
-        np.testing.assert_array_equal(looks[number], expected.look)
+        np.testing.assert_array_equal(thumbnails[number], expected.thumbnail)
         row = rows[number]
         assert cache.column("width")[row] == expected.width
         assert cache.column("height")[row] == expected.height

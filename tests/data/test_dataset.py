@@ -22,11 +22,11 @@ from fishline.data.dataset import (
     load_images,
     mean_and_std,
 )
-from fishline.data.decode import LOOK, Decoded
+from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare.packing import pack
 
 SPECIES = ("Trout", "Shrimp")
-PARTS = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -48,8 +48,11 @@ def cache(tmp_path: Path) -> Path:
 
     def decode_all(digests: Sequence[str]) -> Iterator[Decoded]:
         for number in sorted(range(8), key=sha256):
-            pixels, look = np.full((4, 4, 3), number, np.uint8), np.zeros((LOOK, LOOK), np.uint8)
-            yield Decoded(pixels, look, 4, 4, "RGB")
+            pixels, thumbnail = (
+                np.full((4, 4, 3), number, np.uint8),
+                np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
+            )
+            yield Decoded(pixels, thumbnail, 4, 4, "RGB")
 
     pack(sorted(map(sha256, range(8))), decode_all, 4, tmp_path / "nowhere", folder)
     species = [SPECIES[i % 2] for i in range(8)]
@@ -69,20 +72,20 @@ def cache(tmp_path: Path) -> Path:
 def split(tmp_path: Path, cache: Path) -> Path:
     """Images 7, 6, 5, 4 train, 3 and 2 validate, 1 and 0 test."""
     manifest = pd.read_csv(cache / "manifest.csv")[["file", "species"]].iloc[::-1]
-    parts = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+    subsets = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
     path = tmp_path / "split.csv"
-    manifest.assign(original="007", alike="", part=parts).to_csv(path, index=False)
+    manifest.assign(original="007", alike="", part=subsets).to_csv(path, index=False)
     return path
 
 
 def test_parts_are_those_of_the_split(cache: Path, split: Path) -> None:
-    parts = load_images(cache, split, SPECIES)
-    assert {name: images.rows.tolist() for name, images in parts.items()} == {
+    subsets = load_images(cache, split, SPECIES)
+    assert {name: images.rows.tolist() for name, images in subsets.items()} == {
         "train": [ROW[i] for i in (7, 6, 5, 4)],
         "validation": [ROW[i] for i in (3, 2)],
         "test": [ROW[i] for i in (1, 0)],
     }
-    train = parts["train"]
+    train = subsets["train"]
     assert (len(train), train.size, train.species) == (4, 4, SPECIES)
     assert train.labels.tolist() == [1, 0, 1, 0]
     files = ["Shrimp/7.png", "Trout/6.png", "Shrimp/5.png", "Trout/4.png"]
@@ -101,14 +104,14 @@ def test_two_tasks_together_are_one(cache: Path, split: Path, tmp_path: Path) ->
     paths = [tmp_path / f"{name}.csv" for name in SPECIES]
     for path, name in zip(paths, SPECIES, strict=True):
         table[table["species"] == name].to_csv(path, index=False)
-    parts = load_images(cache, paths, SPECIES)
-    assert {name: images.rows.tolist() for name, images in parts.items()} == {
+    subsets = load_images(cache, paths, SPECIES)
+    assert {name: images.rows.tolist() for name, images in subsets.items()} == {
         "train": [ROW[i] for i in (6, 4, 7, 5)],
         "validation": [ROW[i] for i in (2, 3)],
         "test": [ROW[i] for i in (0, 1)],
     }
-    assert parts["train"].labels.tolist() == [0, 0, 1, 1]
-    assert parts["train"].table.index.tolist() == [0, 1, 2, 3]
+    assert subsets["train"].labels.tolist() == [0, 0, 1, 1]
+    assert subsets["train"].table.index.tolist() == [0, 1, 2, 3]
     with pytest.raises(UserError, match=f"{paths[0].name} and .*{paths[1].name} does not fit"):
         load_images(cache, paths, ["Trout"])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from champions import Shelf, photographs, shot, store_in
 
-from fishline.evaluation.comparison import against, against_champion, comparable, ways
+from fishline.evaluation.comparison import against, against_champion, comparable, freeze_variants
 from fishline.tracking import search, versions
 
 NAME = "fish-finetuned"
@@ -54,12 +54,12 @@ def test_without_a_champion_and_as_the_champion_there_is_nothing_to_compare(shel
 def test_against_the_champion(shelf: Shelf) -> None:
     worse = trained(shelf, "all", shot("Bream", [0, 1, 2]))
     shelf.store.set_registered_model_alias(NAME, "champion", str(worse.number))
-    standing = against_champion(trained(shelf, "all"))
-    assert standing is not None and standing.found is not None
-    assert standing.other.number == worse.number
-    assert standing.found.change == pytest.approx(3 / 24)
-    assert "may be chance" in standing.verdict
-    assert standing.note.startswith("as recorded")
+    comparison = against_champion(trained(shelf, "all"))
+    assert comparison is not None and comparison.found is not None
+    assert comparison.other.number == worse.number
+    assert comparison.found.change == pytest.approx(3 / 24)
+    assert "may be chance" in comparison.verdict
+    assert comparison.note.startswith("as recorded")
 
 
 def test_what_cannot_be_compared_says_why(shelf: Shelf) -> None:
@@ -67,24 +67,24 @@ def test_what_cannot_be_compared_says_why(shelf: Shelf) -> None:
     seen = photographs().assign(part="train")
     seen.loc[seen["original"].str.startswith("Bream"), "part"] = "test"
     other = shelf.version(NAME, images=seen)
-    standing = against(mine, versions.find(f"{NAME}/{other}"))
-    assert standing.found is None or standing.found.photographs < 24
-    assert standing.verdict
+    comparison = against(mine, versions.find(f"{NAME}/{other}"))
+    assert comparison.found is None or comparison.found.photographs < 24
+    assert comparison.verdict
 
 
 def test_what_was_frozen(shelf: Shelf) -> None:
     trained(shelf, "head", shot("Bream", [0]))
     head = trained(shelf, "head", shot("Bream", [0, 1]))  # the newer one counts
     mine = trained(shelf, "all")
-    found = {way.train: way for way in ways(mine, run_of(mine))}
+    found = {way.train: way for way in freeze_variants(mine, run_of(mine))}
     assert list(found) == ["head", "classifier", "all"]
-    assert found["head"].version is not None and found["head"].standing is not None
+    assert found["head"].version is not None and found["head"].comparison is not None
     assert found["head"].version.number == head.number
-    assert found["head"].standing.found is not None
-    assert found["head"].standing.found.change == pytest.approx(2 / 24)
+    assert found["head"].comparison.found is not None
+    assert found["head"].comparison.found.change == pytest.approx(2 / 24)
     assert found["classifier"].run is None
     assert found["all"].run == run_of(mine)
-    assert found["all"].standing is None
+    assert found["all"].comparison is None
 
 
 @pytest.mark.parametrize(

@@ -5,24 +5,30 @@ import json
 import numpy as np
 import pytest
 
-from fishline.evaluation.metrics import Report, by_species, headline, of_species, report
+from fishline.evaluation.metrics import (
+    ClassificationReport,
+    by_species,
+    headline,
+    of_species,
+    report,
+)
 
 NAMES = ("Bream", "Shrimp", "Trout", "Sprat")
 
 
 @pytest.fixture
-def example() -> Report:
+def example() -> ClassificationReport:
     """Trout is never predicted, Sprat has no images."""
     actual = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     predicted = np.array([0, 0, 0, 1, 1, 0, 0, 3])
     return report(actual, predicted, NAMES)
 
 
-def test_rows_are_actual_and_columns_predicted(example: Report) -> None:
+def test_rows_are_actual_and_columns_predicted(example: ClassificationReport) -> None:
     assert example.matrix.tolist() == [[3, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 1], [0, 0, 0, 0]]
 
 
-def test_scores_of_each_species(example: Report) -> None:
+def test_scores_of_each_species(example: ClassificationReport) -> None:
     table = example.species
     assert list(table) == ["species", "precision", "recall", "f1", "images"]
     assert tuple(table["species"]) == NAMES
@@ -32,13 +38,13 @@ def test_scores_of_each_species(example: Report) -> None:
     assert table["images"].tolist() == [4, 2, 2, 0]
 
 
-def test_overall_scores(example: Report) -> None:
+def test_overall_scores(example: ClassificationReport) -> None:
     assert example.accuracy == pytest.approx(4 / 8)
     assert example.macro_f1 == pytest.approx((2 / 3 + 1 / 2) / 4)
     assert type(example.accuracy) is type(example.macro_f1) is float
 
 
-def test_one_species_against_the_rest(example: Report) -> None:
+def test_one_species_against_the_rest(example: ClassificationReport) -> None:
     table = example.one_vs_rest.set_index("species")
     assert tuple(table.index) == NAMES
     assert table.loc["Bream"].to_dict() == {
@@ -53,7 +59,7 @@ def test_one_species_against_the_rest(example: Report) -> None:
     assert table.loc["Sprat", columns].tolist() == [7, 1, 0, 0]
 
 
-def test_pairs_name_both_species_of_each_image(example: Report) -> None:
+def test_pairs_name_both_species_of_each_image(example: ClassificationReport) -> None:
     assert list(example.pairs) == ["actual", "predicted"]
     pairs = list(example.pairs.itertuples(index=False, name=None))
     assert pairs[3:] == [
@@ -96,7 +102,9 @@ def test_headline_and_species_for_json() -> None:
         (("Sprat", "Shrimp"), 1 / 2),  # a species without images takes no part
     ],
 )
-def test_accuracy_on_some_species(example: Report, names: tuple[str, ...], accuracy: float) -> None:
+def test_accuracy_on_some_species(
+    example: ClassificationReport, names: tuple[str, ...], accuracy: float
+) -> None:
     found = of_species(example, names)
     assert found == pytest.approx(accuracy)
     assert type(found) is float

@@ -17,16 +17,16 @@ import torch
 from PIL import Image
 
 from fishline.core.params import load_params
-from fishline.core.paths import PARTS
+from fishline.core.paths import SUBSETS
 from fishline.data.dataset import Images
-from fishline.data.prepare.colour_baseline import Memory
+from fishline.data.prepare.colour_baseline import ColourBaseline
 from fishline.evaluation import svg as evaluation_svg
-from fishline.evaluation.comparison import Standing, Way
+from fishline.evaluation.comparison import Comparison, FreezeVariant
 from fishline.evaluation.mistakes import COUNT, mistakes, write_mistakes
 from fishline.evaluation.report import CARD, card, write_report
-from fishline.evaluation.report_data import Findings, counts, recipe
+from fishline.evaluation.report_data import ReportData, counts, recipe
 from fishline.evaluation.statistics import difference
-from fishline.evaluation.test_run import Outcome, put_to_test
+from fishline.evaluation.test_run import TestRun, evaluate_model
 from fishline.tracking.search import Run
 from fishline.tracking.versions import Version
 
@@ -65,41 +65,45 @@ def tested(
     make_images: Callable[..., Images],
     make_model: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Outcome:
+) -> TestRun:
     project = tmp_path_factory.mktemp("project")
     make_model(project / "models/finetuned")
     with contextlib.chdir(project):
-        return put_to_test("finetuned", make_images(), torch.device("cpu"))
+        return evaluate_model("finetuned", make_images(), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
-def findings(tested: Outcome, make_images: Callable[..., Images]) -> Findings:
+def findings(tested: TestRun, make_images: Callable[..., Images]) -> ReportData:
     test = make_images()
     aspects = dict.fromkeys(test.table["file"], 4 / 3)
-    table = pd.concat([test.table.assign(part=part) for part in PARTS])
+    table = pd.concat([test.table.assign(part=part) for part in SUBSETS])
     a, b = tested.predictions, tested.predictions.assign(predicted=tested.predictions["species"])
-    standing = Standing(OTHER, difference(a, b), "as recorded", "The difference may be chance.")
+    comparison = Comparison(OTHER, difference(a, b), "as recorded", "The difference may be chance.")
     audit = {"test": 12, "test_images_with_a_copy_in_train": 0}
     audit["random"] = {"test": 12, "test_images_with_a_copy_in_train": 11}
     summary = {"accuracy": tested.report.accuracy, "accuracy_low": 0.1, "accuracy_high": 0.9}
     summary |= {"images": 12, "photographs": 6, "macro_f1": 0.5}
-    return Findings(
+    return ReportData(
         model="finetuned",
         name="Fine-tuned model",
-        outcome=tested,
+        test_run=tested,
         summary=summary | tested.numbers,
-        counts=counts(table, tested.description.species),
+        counts=counts(table, tested.config.species),
         recipe=recipe("finetuned", tested, HISTORY, PARAMS),
         audits={"finetune": audit},
-        memory=Memory(0.25, 1.0),
+        colour_baseline=ColourBaseline(0.25, 1.0),
         shown=mistakes(tested, test, aspects),
         curves=evaluation_svg.curves(HISTORY),
         reliability=evaluation_svg.reliability(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0),
         version=VERSION,
         run=RUN,
         leaky=[replace(RUN, params={"split.strategy": "random"}, metrics={"test_accuracy": 0.987})],
-        champion=standing,
-        ways=[Way("head", RUN, OTHER, standing), Way("classifier"), Way("all", RUN, VERSION)],
+        champion=comparison,
+        freeze_variants=[
+            FreezeVariant("head", RUN, OTHER, comparison),
+            FreezeVariant("classifier"),
+            FreezeVariant("all", RUN, VERSION),
+        ],
     )
 
 
@@ -133,13 +137,13 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def written(findings: Findings, folder: Path) -> tuple[str, Page]:
-    write_report(folder / "report.html", [replace(findings, ways=[]), findings], PARAMS)
+def written(findings: ReportData, folder: Path) -> tuple[str, Page]:
+    write_report(folder / "report.html", [replace(findings, freeze_variants=[]), findings], PARAMS)
     text = (folder / "report.html").read_text()
     return text, Page(text)
 
 
-def test_one_page_that_needs_nothing_else(findings: Findings, tmp_path: Path) -> None:
+def test_one_page_that_needs_nothing_else(findings: ReportData, tmp_path: Path) -> None:
     text, page = written(findings, tmp_path)
     assert page.open == []
     inside = [a.removeprefix("#") for a in page.addresses if a.startswith("#")]
@@ -152,7 +156,7 @@ def test_one_page_that_needs_nothing_else(findings: Findings, tmp_path: Path) ->
     assert "{{" not in text and "{%" not in text
 
 
-def test_what_it_says(findings: Findings, tmp_path: Path) -> None:
+def test_what_it_says(findings: ReportData, tmp_path: Path) -> None:
     _, page = written(findings, tmp_path)
     said = re.sub(r"\s+", " ", "".join(page.words))
     accuracy = f"{findings.outcome.report.accuracy:.3f}"
@@ -173,17 +177,17 @@ def test_what_it_says(findings: Findings, tmp_path: Path) -> None:
         assert words in said, words
 
 
-def test_both_matrices_are_the_models(findings: Findings, tmp_path: Path) -> None:
+def test_both_matrices_are_the_models(findings: ReportData, tmp_path: Path) -> None:
     text, _ = written(findings, tmp_path)
     tables = re.findall(r'<table class="matrix">.*?</table>', text, flags=re.DOTALL)
     cells = [re.findall(r"<td[^>]*>([^<]*)</td>", table) for table in tables]
-    matrix = findings.outcome.report.matrix
+    matrix = findings.test_run.report.matrix
     counted, shares = (np.array(found, float).reshape(matrix.shape) for found in cells[:2])
     assert (counted == matrix).all()
     np.testing.assert_allclose(shares, matrix / matrix.sum(1, keepdims=True), atol=0.005)
 
 
-def test_names_are_text_and_not_markup(findings: Findings, tmp_path: Path) -> None:
+def test_names_are_text_and_not_markup(findings: ReportData, tmp_path: Path) -> None:
     bad = "<b>Bass & co"
     shown = [replace(each, species=bad, file=f"{bad}/1.png") for each in findings.shown]
     text, page = written(replace(findings, shown=shown, recipe={"network": bad}), tmp_path)
@@ -191,20 +195,20 @@ def test_names_are_text_and_not_markup(findings: Findings, tmp_path: Path) -> No
     assert bad in "".join(page.words)
 
 
-def test_the_same_findings_give_the_same_bytes(findings: Findings, tmp_path: Path) -> None:
+def test_the_same_findings_give_the_same_bytes(findings: ReportData, tmp_path: Path) -> None:
     first, _ = written(findings, tmp_path)
     again = replace(findings, curves=evaluation_svg.curves(HISTORY))
     assert written(again, tmp_path)[0] == first
 
 
-def test_a_model_that_the_store_does_not_have(findings: Findings, tmp_path: Path) -> None:
-    alone = replace(findings, version=None, run=None, champion=None, ways=[], leaky=[])
+def test_a_model_that_the_store_does_not_have(findings: ReportData, tmp_path: Path) -> None:
+    alone = replace(findings, version=None, run=None, champion=None, freeze_variants=[], leaky=[])
     _, page = written(alone, tmp_path)
     assert "The tracking store at hand does not have this model." in "".join(page.words)
     assert card(alone, PARAMS).startswith("# Fine-tuned model\n")
 
 
-def test_a_split_that_leaks_is_named(findings: Findings, tmp_path: Path) -> None:
+def test_a_split_that_leaks_is_named(findings: ReportData, tmp_path: Path) -> None:
     leaky = replace(PARAMS, split=replace(PARAMS.split, strategy="random"))
     write_report(tmp_path / "report.html", [findings], leaky)
     text = (tmp_path / "report.html").read_text()
@@ -213,25 +217,25 @@ def test_a_split_that_leaks_is_named(findings: Findings, tmp_path: Path) -> None
     assert "this accuracy is not that of new ones" in card(findings, leaky)
 
 
-def test_the_card_has_what_a_card_should_have(findings: Findings) -> None:
+def test_the_card_has_what_a_card_should_have(findings: ReportData) -> None:
     text = card(findings, PARAMS)
     heads = re.findall(r"^## (.*)", text, flags=re.MULTILINE)
     assert heads == ["Intended use", "Test accuracy", "Data and split", "Training", "Limits"]
     assert text.startswith("# Fine-tuned model (fish-finetuned/7)\n")
-    for row in findings.outcome.report.species.itertuples():
+    for row in findings.test_run.report.species.itertuples():
         assert f"| {row.species} | {row.recall:.3f} | {row.precision:.3f} |" in text
     assert "| images | 12 | 12 | 12 |" in text
     assert "11 of 12 would" in text
 
 
-def test_a_card_of_many_species_fits_into_mlflow(findings: Findings) -> None:
+def test_a_card_of_many_species_fits_into_mlflow(findings: ReportData) -> None:
     many = [f"Fish number {i} | of many" for i in range(300)]
     table = pd.DataFrame({"species": many, "recall": np.linspace(1, 0, 300), "images": 9})
     table = table.assign(precision=0.5, f1=0.5)
-    report = replace(findings.outcome.report, species=table)
+    report = replace(findings.test_run.report, species=table)
     whole = pd.DataFrame(9, index=many, columns=findings.counts.columns)
     text = card(
-        replace(findings, outcome=replace(findings.outcome, report=report), counts=whole), PARAMS
+        replace(findings, test_run=replace(findings.test_run, report=report), counts=whole), PARAMS
     )
     assert len(text) <= CARD
     assert "The 25 species that are recognised worst" in text
@@ -240,7 +244,7 @@ def test_a_card_of_many_species_fits_into_mlflow(findings: Findings) -> None:
 
 
 def test_mistakes_are_the_surest_ones_one_of_each_photograph(
-    tested: Outcome, make_images: Callable[..., Images], tmp_path: Path
+    tested: TestRun, make_images: Callable[..., Images], tmp_path: Path
 ) -> None:
     test = make_images()
     shown = mistakes(tested, test, dict.fromkeys(test.table["file"], 1.0))
@@ -262,7 +266,7 @@ def test_mistakes_are_the_surest_ones_one_of_each_photograph(
 
 
 def test_without_mistakes_the_least_certain_answers_are_shown(
-    tested: Outcome, make_images: Callable[..., Images]
+    tested: TestRun, make_images: Callable[..., Images]
 ) -> None:
     table = tested.predictions
     right = replace(tested, predictions=table.assign(species=table["predicted"]))

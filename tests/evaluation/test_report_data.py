@@ -12,8 +12,8 @@ from champions import Shelf, store_in
 from fishline.core.params import load_params
 from fishline.evaluation.metrics import report
 from fishline.evaluation.report_data import counts, leaky_runs, recipe
-from fishline.evaluation.test_run import Outcome
-from fishline.models.artifact import Description, build
+from fishline.evaluation.test_run import TestRun
+from fishline.models.artifact import ModelConfig, build
 from fishline.tracking.search import Run, get_run
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -23,14 +23,14 @@ TAGS = {"dvc.stage": "train-base", "data.hash": "d1"}
 
 
 @pytest.fixture(scope="module")
-def outcome() -> Outcome:
+def test_run() -> TestRun:
     arguments = {"classes": 3, "image_size": 48}
     third = (0.3, 0.3, 0.3)
-    described = Description("fishline", arguments, SPECIES, 48, third, third, "grouped")
+    described = ModelConfig("fishline", arguments, SPECIES, 48, third, third, "grouped")
     labels = torch.arange(3).numpy()
     empty = pd.DataFrame()
     found = report(labels, labels, SPECIES)
-    return Outcome(build(described), described, None, found, labels, empty, {})  # type: ignore[arg-type]
+    return TestRun(build(described), described, None, found, labels, empty, {})  # type: ignore[arg-type]
 
 
 def test_counts_of_images_and_photographs() -> None:
@@ -54,16 +54,16 @@ def test_counts_of_images_and_photographs() -> None:
     ],
 )
 def test_what_a_model_was_trained_with(
-    outcome: Outcome, model: str, change: Mapping[str, str], said: Mapping[str, str]
+    test_run: TestRun, model: str, change: Mapping[str, str], said: Mapping[str, str]
 ) -> None:
     params = PARAMS
     if "weights" in change:
         params = replace(params, model=replace(params.model, weights=change["weights"]))
     if "train" in change:
         params = replace(params, finetune=replace(params.finetune, train=change["train"]))
-    found = recipe(model, outcome, HISTORY, params)
+    found = recipe(model, test_run, HISTORY, params)
     assert {key: found[key] for key in said} == said
-    assert all(parameter.requires_grad for parameter in outcome.network.parameters())
+    assert all(parameter.requires_grad for parameter in test_run.network.parameters())
 
 
 @pytest.fixture

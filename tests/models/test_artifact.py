@@ -11,22 +11,22 @@ from tiny import Dropping
 from torch import nn
 
 from fishline.core.errors import UserError
-from fishline.core.params import Part
-from fishline.models.artifact import Description, Normalize, build, load, save, scale
+from fishline.core.params import Trainable
+from fishline.models.artifact import ModelConfig, Normalize, build, load, save, scale
 from fishline.models.networks import Network
 from fishline.models.transfer import divide, freeze, replace_head
 
 
 @pytest.fixture
-def network(description: Description) -> Network:
+def network(config: ModelConfig) -> Network:
     torch.manual_seed(0)
-    return build(description).eval()
+    return build(config).eval()
 
 
 @pytest.fixture
-def folder(tmp_path: Path, network: Network, description: Description) -> Path:
+def folder(tmp_path: Path, network: Network, config: ModelConfig) -> Path:
     """A saved model."""
-    save(tmp_path / "model", network, description)
+    save(tmp_path / "model", network, config)
     return tmp_path / "model"
 
 
@@ -36,36 +36,36 @@ def photographs(count: int = 3, size: int = 48) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("network", ["fishline", "notebook"])
-def test_fresh_weights_come_from_the_seed(description: Description, network: str) -> None:
-    description = replace(description, network=network)
+def test_fresh_weights_come_from_the_seed(config: ModelConfig, network: str) -> None:
+    config = replace(config, network=network)
     weights = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        weights.append(build(description).classifier[-1].weight)
+        weights.append(build(config).classifier[-1].weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_a_saved_model_comes_back(folder: Path, network: Network, description: Description) -> None:
+def test_a_saved_model_comes_back(folder: Path, network: Network, config: ModelConfig) -> None:
     loaded, described = load(folder)
-    assert described == description
+    assert described == config
     assert not any(module.training for module in loaded.modules())
     images = scale(photographs())
     assert torch.equal(loaded(images), network(images))
 
 
-def test_batch_norm_statistics_are_saved(tmp_path: Path, description: Description) -> None:
-    network = build(description).train()
+def test_batch_norm_statistics_are_saved(tmp_path: Path, config: ModelConfig) -> None:
+    network = build(config).train()
     network(scale(photographs()))
-    save(tmp_path, network, description)
+    save(tmp_path, network, config)
     images = scale(photographs(5))
     assert torch.equal(load(tmp_path)[0](images), network.eval()(images))
 
 
 def test_the_same_weights_give_the_same_bytes(
-    tmp_path: Path, folder: Path, description: Description
+    tmp_path: Path, folder: Path, config: ModelConfig
 ) -> None:
-    save(tmp_path / "again", load(folder)[0], description)
+    save(tmp_path / "again", load(folder)[0], config)
     for name in ("model.safetensors", "model.json"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
     assert len(list(folder.iterdir())) == 2
@@ -201,11 +201,11 @@ def test_what_learns(network: Network, train: str, learning: list[str] | None) -
     ],
 )
 def test_frozen_layers_are_divided_from_the_rest(
-    description: Description, network: str, train: Part, start: int | None
+    config: ModelConfig, network: str, train: Trainable, start: int | None
 ) -> None:
     """`start`: the layer of the classifier that the rest begins with."""
     torch.manual_seed(0)
-    whole = Dropping() if network == "dropping" else build(replace(description, network=network))
+    whole = Dropping() if network == "dropping" else build(replace(config, network=network))
     whole.eval()
     trainable = freeze(whole, train)
     frozen, rest = divide(whole, trainable)
@@ -246,8 +246,8 @@ def test_scale_puts_colours_first() -> None:
     assert 0 <= images.min() < images.max() <= 1
 
 
-def test_normalize_is_per_channel(description: Description) -> None:
-    normalize = Normalize(replace(description, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0)))
+def test_normalize_is_per_channel(config: ModelConfig) -> None:
+    normalize = Normalize(replace(config, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0)))
     out = normalize(torch.full((2, 3, 4, 4), 0.5))
     expected = torch.tensor([0.4, 0.15, 0.05]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
     torch.testing.assert_close(out, expected)

@@ -10,21 +10,21 @@ from torch import nn
 
 from fishline.data.dataset import Images
 from fishline.evaluation.metrics import assess
-from fishline.models.artifact import Description, Normalize, build, scale
+from fishline.models.artifact import ModelConfig, Normalize, build, scale
 from fishline.models.inference import predict
 from fishline.models.networks import Network
 
 
 @pytest.fixture
-def network(description: Description) -> Network:
+def network(config: ModelConfig) -> Network:
     torch.manual_seed(0)
-    return build(description)
+    return build(config)
 
 
 def test_predictions_come_in_the_order_of_the_images(
-    network: Network, description: Description, images: Images
+    network: Network, config: ModelConfig, images: Images
 ) -> None:
-    normalize = Normalize(description)
+    normalize = Normalize(config)
     logits, labels = predict(network, normalize, images)
     assert (logits.shape, logits.dtype, logits.requires_grad) == ((24, 3), torch.float32, False)
     assert torch.equal(labels, images.labels)
@@ -37,10 +37,10 @@ def test_predictions_come_in_the_order_of_the_images(
 
 
 def test_a_prediction_is_in_eval_mode_and_normalised(
-    network: Network, description: Description, images: Images
+    network: Network, config: ModelConfig, images: Images
 ) -> None:
     network.train()
-    logits, _ = predict(network, Normalize(description), images)
+    logits, _ = predict(network, Normalize(config), images)
     assert not any(module.training for module in network.modules())
     inputs = (scale(images.pixels[images.rows]) - 0.4) / 0.3  # as the fixture describes them
     torch.testing.assert_close(logits, network(inputs).detach())
@@ -49,7 +49,7 @@ def test_a_prediction_is_in_eval_mode_and_normalised(
 @pytest.mark.parametrize("counts", [(8, 8, 8), (1, 2, 3)], ids=str)
 def test_a_network_that_always_says_the_same(
     network: Network,
-    description: Description,
+    config: ModelConfig,
     make_images: Callable[..., Images],
     counts: tuple[int, ...],
 ) -> None:
@@ -57,7 +57,7 @@ def test_a_network_that_always_says_the_same(
     nn.init.zeros_(head.weight)
     with torch.no_grad():
         head.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
-    found = assess(network, Normalize(description), make_images(*counts))
+    found = assess(network, Normalize(config), make_images(*counts))
     assert found.accuracy == pytest.approx(counts[1] / math.fsum(counts))
     assert found.matrix.tolist() == [[0, count, 0] for count in counts]
     assert found.species["species"].tolist() == ["Bream", "Shrimp", "Trout"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fishline.core.errors import UserError
-from fishline.models.novelty import FILE, find_known, read_known, separation, write_known
+from fishline.models.novelty import FILE, fit_detector, load_detector, save_detector, separation
 
 
 def cloud(centre: list[float], count: int, seed: int) -> np.ndarray:
@@ -23,21 +23,21 @@ VALIDATION = np.concatenate([cloud(LEFT, 100, 3), cloud(RIGHT, 100, 4)])
 
 @pytest.mark.parametrize("recall", [0.5, 0.9, 0.95])
 def test_the_limit_keeps_that_share_of_validation(recall: float) -> None:
-    known = find_known(TRAIN, LABELS, VALIDATION, recall)
+    known = fit_detector(TRAIN, LABELS, VALIDATION, recall)
     assert 1 - known.is_unknown(VALIDATION).mean() == pytest.approx(recall, abs=0.01)
     fresh = np.concatenate([cloud(LEFT, 500, 5), cloud(RIGHT, 500, 6)])
     assert 1 - known.is_unknown(fresh).mean() == pytest.approx(recall, abs=0.06)
 
 
 def test_distance_is_measured_in_how_far_species_scatter() -> None:
-    known = find_known(TRAIN, LABELS, VALIDATION, 0.95)
+    known = fit_detector(TRAIN, LABELS, VALIDATION, 0.95)
     along, across = np.array([[-65.0, 0, 0], [-50.0, 15, 0]], np.float32)
     assert not known.is_unknown(along[None])[0]  # 15 away where training scatters by 10
     assert known.is_unknown(across[None])[0]  # 15 away where it scatters by 1
 
 
 def test_with_a_recall_of_one_nothing_is_unknown() -> None:
-    known = find_known(TRAIN, LABELS, VALIDATION, 1)
+    known = fit_detector(TRAIN, LABELS, VALIDATION, 1)
     assert not known.is_unknown(np.array([[1e4, 1e4, 1e4]], np.float32))[0]
 
 
@@ -56,13 +56,13 @@ def test_separation(known: list[float], unknown: list[float], auroc: float, alar
 
 @pytest.mark.parametrize("recall", [0.9, 1.0])
 def test_what_is_written_is_read(tmp_path: Path, recall: float) -> None:
-    known = find_known(TRAIN, LABELS, VALIDATION, recall)
-    write_known(tmp_path, known)
+    known = fit_detector(TRAIN, LABELS, VALIDATION, recall)
+    save_detector(tmp_path, known)
     first = (tmp_path / FILE).read_bytes()
-    read = read_known(tmp_path)
+    read = load_detector(tmp_path)
     np.testing.assert_array_equal(read.distances(VALIDATION), known.distances(VALIDATION))
     assert read.limit == known.limit
-    write_known(tmp_path, read)
+    save_detector(tmp_path, read)
     assert (tmp_path / FILE).read_bytes() == first
 
 
@@ -71,4 +71,4 @@ def test_a_broken_file_is_a_message(tmp_path: Path, content: bytes | None) -> No
     if content is not None:
         (tmp_path / FILE).write_bytes(content)
     with pytest.raises(UserError, match=r"known.safetensors cannot be read .*`dvc repro` makes it"):
-        read_known(tmp_path)
+        load_detector(tmp_path)

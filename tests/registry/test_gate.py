@@ -6,7 +6,7 @@ import pytest
 
 from fishline.core.params import Gate
 from fishline.evaluation.statistics import Difference, Recall
-from fishline.registry.gate import Facts, Retest, judge
+from fishline.registry.gate import Facts, ReproducibilityCheck, judge
 
 GATE = Gate(
     accuracy_margin=0.01, recall_margin=0.05, leak_audit=True, clean_tree=True, reproduces=True
@@ -26,7 +26,9 @@ GOOD = Facts(
     champion="fish/1",
     difference=against(0.95),
     leaked=0,
-    retest=Retest(images=40, recorded=0.95, accuracy=0.95, differing=0, ties=0, drift=1e-7),
+    reproducibility=ReproducibilityCheck(
+        images=40, recorded=0.95, accuracy=0.95, differing=0, ties=0, drift=1e-7
+    ),
 )
 
 
@@ -42,8 +44,8 @@ def split(strategy: str, leaked: int | str = 0) -> Facts:
 
 
 def again(**changes: float) -> Facts:
-    assert isinstance(GOOD.retest, Retest)
-    return replace(GOOD, retest=replace(GOOD.retest, **changes))
+    assert isinstance(GOOD.reproducibility, ReproducibilityCheck)
+    return replace(GOOD, reproducibility=replace(GOOD.reproducibility, **changes))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def again(**changes: float) -> Facts:
             "reproduces",
             "0 of 40 images answered otherwise, probabilities within",
         ),
-        (replace(GOOD, retest="no weights"), "reproduces", "no weights"),
+        (replace(GOOD, reproducibility="no weights"), "reproduces", "no weights"),
     ],
 )
 def test_verdicts(facts: Facts, refuses: str, said: str) -> None:
@@ -108,7 +110,7 @@ def test_a_verdict_as_a_tag_begins_with_its_outcome() -> None:
     [
         ({"leak_audit": False}, split("random", 9)),
         ({"clean_tree": False}, tree("unknown")),
-        ({"reproduces": False}, replace(GOOD, retest="no weights")),
+        ({"reproduces": False}, replace(GOOD, reproducibility="no weights")),
         ({"accuracy_margin": 1.0, "recall_margin": 1.0}, replace(GOOD, difference=against(0, 0))),
     ],
 )

@@ -12,7 +12,7 @@ from champions import Shelf, shot, store_in
 from click.testing import CliRunner
 
 from fishline.cli.main import main
-from fishline.registry.champion import Entry
+from fishline.registry.champion import HistoryEntry
 from fishline.registry.history import said
 from fishline.registry.listing import cells_of, human
 from fishline.tracking import versions
@@ -68,16 +68,19 @@ def test_sizes_for_people(size: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "text"),
     [
-        (Entry("promote", 1, 2, "Ada", verdicts={"leak_audit": "pass: 0"}, done=True), "passed"),
-        (Entry("rollback", 2, 1, "Ada", done=True), ""),
-        (Entry("rollback", 2, 1, "Ada"), "broke off, champion not moved"),
         (
-            Entry("promote", 1, 2, "Ada", "why", {"a": "FAIL: 1", "b": "pass: 1"}, True),
+            HistoryEntry("promote", 1, 2, "Ada", verdicts={"leak_audit": "pass: 0"}, done=True),
+            "passed",
+        ),
+        (HistoryEntry("rollback", 2, 1, "Ada", done=True), ""),
+        (HistoryEntry("rollback", 2, 1, "Ada"), "broke off, champion not moved"),
+        (
+            HistoryEntry("promote", 1, 2, "Ada", "why", {"a": "FAIL: 1", "b": "pass: 1"}, True),
             'forced against a; "why"',
         ),
     ],
 )
-def test_what_the_history_says_of_a_move(entry: Entry, text: str) -> None:
+def test_what_the_history_says_of_a_move(entry: HistoryEntry, text: str) -> None:
     assert said(entry) == text
 
 

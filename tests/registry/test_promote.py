@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from fishline.cli.main import main
 from fishline.registry import champion as registry_champion
-from fishline.registry.champion import PREVIOUS, Entry
+from fishline.registry.champion import PREVIOUS, HistoryEntry
 from fishline.tracking.versions import CHAMPION
 
 
@@ -49,7 +49,7 @@ def champion(shelf: Shelf, name: str, wrong: list[str]) -> None:
     from fishline.tracking.aliases import RegisteredModel
 
     assert shelf.version(name, wrong) == 1
-    registry_champion.move(RegisteredModel(name), Entry("promote", None, 1, "Ada"))
+    registry_champion.move(RegisteredModel(name), HistoryEntry("promote", None, 1, "Ada"))
 
 
 SOME = shot("Bream", [0, 1, 2])  # 3 of 24 photographs
@@ -387,7 +387,7 @@ def test_a_move_that_broke_off_is_completed_by_the_next(
 # Moves themselves, on a store in memory.
 
 
-class Memory:
+class ColourBaseline:
     """A registered model with the versions 1 … 9; `before` is called ahead of every request."""
 
     def __init__(self) -> None:
@@ -426,11 +426,11 @@ class Memory:
 
 
 @pytest.fixture
-def memory() -> Memory:
+def memory() -> ColourBaseline:
     """Version 2 is champion, after 1."""
-    store = Memory()
+    store = ColourBaseline()
     for replaced, number in ((None, 1), (1, 2)):
-        registry_champion.move(store, Entry("promote", replaced, number, "Ada"))
+        registry_champion.move(store, HistoryEntry("promote", replaced, number, "Ada"))
     assert store.named == {CHAMPION: 2, PREVIOUS: 1}
     return store
 
@@ -442,7 +442,7 @@ def memory() -> Memory:
     ids=["another", "the same", "rollback"],
 )
 def test_of_two_moves_at_once_the_last_stands_whole(
-    memory: Memory, when: int, action: str, number: int
+    memory: ColourBaseline, when: int, action: str, number: int
 ) -> None:
     requests = 0
 
@@ -451,10 +451,10 @@ def test_of_two_moves_at_once_the_last_stands_whole(
         requests += 1
         if requests == when + 1:
             memory.before = lambda: None
-            registry_champion.move(memory, Entry(action, 2, number, "Bob"))
+            registry_champion.move(memory, HistoryEntry(action, 2, number, "Bob"))
 
     memory.before = interrupt
-    registry_champion.move(memory, Entry("promote", 2, 3, "Ada"))
+    registry_champion.move(memory, HistoryEntry("promote", 2, 3, "Ada"))
     assert requests > when
     assert memory.named[CHAMPION] in (3, number)
     assert memory.named[PREVIOUS] == 2
@@ -469,7 +469,7 @@ class Dead(Exception):
 
 @pytest.mark.parametrize("requests", range(20))
 def test_killed_after_any_request_the_champion_is_whole_and_the_next_settles(
-    memory: Memory, requests: int
+    memory: ColourBaseline, requests: int
 ) -> None:
     left = iter(range(requests))
 
@@ -480,7 +480,7 @@ def test_killed_after_any_request_the_champion_is_whole_and_the_next_settles(
     memory.before = die
     ended = True
     try:
-        registry_champion.move(memory, Entry("promote", 2, 3, "Ada"))
+        registry_champion.move(memory, HistoryEntry("promote", 2, 3, "Ada"))
     except Dead:
         ended = False
     memory.before = lambda: None
@@ -493,20 +493,20 @@ def test_killed_after_any_request_the_champion_is_whole_and_the_next_settles(
     assert memory.named == ({CHAMPION: 3, PREVIOUS: 2} if moved else {CHAMPION: 2, PREVIOUS: 1})
 
 
-def test_a_champion_set_by_hand_is_respected(memory: Memory) -> None:
+def test_a_champion_set_by_hand_is_respected(memory: ColourBaseline) -> None:
     memory.named[CHAMPION] = 5
     registry_champion.settle(memory)
     assert memory.named == {CHAMPION: 5, PREVIOUS: 1}
-    registry_champion.move(memory, Entry("promote", 5, 6, "Ada"))
+    registry_champion.move(memory, HistoryEntry("promote", 5, 6, "Ada"))
     assert memory.named == {CHAMPION: 6, PREVIOUS: 5}
 
 
-def test_a_former_champion_that_was_deleted_is_no_previous(memory: Memory) -> None:
+def test_a_former_champion_that_was_deleted_is_no_previous(memory: ColourBaseline) -> None:
     del memory.of[1]
     registry_champion.settle(memory)
     assert memory.named == {CHAMPION: 2}
 
 
-def test_a_foreign_tag_is_no_move(memory: Memory) -> None:
+def test_a_foreign_tag_is_no_move(memory: ColourBaseline) -> None:
     memory.own["history.of-ours"] = "a note"
     assert [entry.champion for entry in registry_champion.history(memory)] == [1, 2]

@@ -35,14 +35,14 @@ def version(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> versions.Version:
     folder = make_model(tmp_path_factory.mktemp("models") / "base")
-    _, description = load(folder)
+    _, config = load(folder)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("DVC_ROOT", str(store_root))
         store.connect()
         with mlflow.start_run() as run:
-            logged = (run.info.run_id, description, pixels, folder, {"lr": 0.1})
+            logged = (run.info.run_id, config, pixels, folder, {"lr": 0.1})
             model_id = log_model.log_model(*logged)
             assert log_model.log_model(*logged) == model_id  # as a run that is continued does
         number = versions.register("base", run.info.run_id, model_id, {"data.hash": "abc"})

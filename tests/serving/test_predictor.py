@@ -37,10 +37,10 @@ def test_answers_are_what_evaluation_makes_of_the_same_photographs(asked: Predic
     contents = [photograph(number) for number in range(70)]  # over two batches
     pixels = np.stack([decode(content, 48).pixels for content in contents])
     rows = torch.arange(70)
-    cached = Images(torch.from_numpy(pixels), rows, rows * 0, asked.description.species, None)
-    logits, _ = predict(asked.network, Normalize(asked.description), cached)
+    cached = Images(torch.from_numpy(pixels), rows, rows * 0, asked.config.species, None)
+    logits, _ = predict(asked.network, Normalize(asked.config), cached)
     answers = list(asked.predict(contents))
-    names = asked.description.species
+    names = asked.config.species
     assert [a.species for a in answers] == [names[best] for best in logits.argmax(1)]
     shares = np.array([list(a.probabilities.values()) for a in answers])
     np.testing.assert_allclose(shares, logits.softmax(1), atol=1e-6)
@@ -57,11 +57,11 @@ def test_a_photograph_is_the_same_however_it_comes(
     file.write_bytes(content)
     encoded = base64.b64encode(content).decode()
     lines = "\n".join(encoded[i : i + 76] for i in range(0, len(encoded), 76))
-    ways = [
+    freeze_variants = [
         content, bytearray(content), memoryview(content), file, str(file), encoded, lines,
         f"data:image/{form.lower()};base64,{encoded}",
     ]  # fmt: skip
-    first, *others = asked.predict(ways)
+    first, *others = asked.predict(freeze_variants)
     assert first.error is None
     for other in others:
         assert other.species == first.species
@@ -125,7 +125,7 @@ def test_a_far_photograph_is_unknown_but_keeps_its_probabilities(asked: Predicto
     (known,) = asked.predict([photograph(1)])
     asked.known = replace(asked.known, limit=-1.0)  # now everything is too far
     (far,) = asked.predict([photograph(1)])
-    assert (known.species in asked.description.species, far.species) == (True, "unknown")
+    assert (known.species in asked.config.species, far.species) == (True, "unknown")
     assert far.probabilities == known.probabilities
 
 

@@ -26,8 +26,8 @@ def images(photographs: int, leaky: bool) -> tuple[pd.DataFrame, np.ndarray]:
     number = np.repeat(np.arange(photographs), COPIES)
     features = rng.normal(size=(photographs, 5))[number] + rng.normal(0, 0.01, (len(number), 5))
     which = np.tile(np.arange(COPIES), photographs) if leaky else number
-    part = np.where(which % 3 == 0, "test", "train")
-    table = pd.DataFrame({"original": number.astype(str), "part": part})
+    subset = np.where(which % 3 == 0, "test", "train")
+    table = pd.DataFrame({"original": number.astype(str), "part": subset})
     return table, features.astype(np.float32)
 
 

@@ -18,7 +18,7 @@ from fishline.core.files import write_csv
 from fishline.core.params import Params, load_params
 from fishline.core.schema import read_yaml
 from fishline.data.dataset import Images
-from fishline.models.artifact import Description, build, save
+from fishline.models.artifact import ModelConfig, build, save
 from fishline.stages import preprocess, split
 from fishline.studies import learning_curve
 from fishline.studies.subsampling import Learner, count_photographs, draw_photographs, repeat
@@ -128,7 +128,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     (tmp_path / "params.yaml").write_text(json.dumps(tree))  # JSON is YAML
     arguments = {"classes": len(OLD), "image_size": SIZE}
     third = (0.5, 0.5, 0.5)
-    described = Description("fishline", arguments, OLD, SIZE, third, third, "grouped")
+    described = ModelConfig("fishline", arguments, OLD, SIZE, third, third, "grouped")
     torch.manual_seed(0)
     save(tmp_path / "models/base", build(described), described)
     return load_params()
@@ -161,9 +161,9 @@ def test_a_training_does_not_depend_on_those_before_it(
     params: Params, train: str, ema: float
 ) -> None:
     params = replace(with_finetune(params, train=train), ema=ema)
-    parts = make_parts(params)
-    few, many = (draw_photographs(parts["train"].table, NEW, size, (1, 1)) for size in (1, 3))
-    learner = Learner(params, parts)
+    subsets = make_parts(params)
+    few, many = (draw_photographs(subsets["train"].table, NEW, size, (1, 1)) for size in (1, 3))
+    learner = Learner(params, subsets)
     first = learner.accuracy(few, 1, ""), weights(learner)
     learner.accuracy(many, 2, "")
     other = weights(learner)
@@ -192,13 +192,13 @@ def test_few_photographs_take_as_many_steps_and_what_is_frozen_runs_once(
     params: Params, train: str
 ) -> None:
     params = with_finetune(params, train=train)
-    parts = make_parts(params)
-    learner = Learner(params, parts)
+    subsets = make_parts(params)
+    learner = Learner(params, subsets)
     network, optimizer = learner._trainer.network, learner._trainer.optimizer
     calls = []
     network.features[0].register_forward_hook(lambda *_: calls.append(1))
     for size in (1, 3):
-        learner.accuracy(draw_photographs(parts["train"].table, NEW, size, (1, 1)), 1, "")
+        learner.accuracy(draw_photographs(subsets["train"].table, NEW, size, (1, 1)), 1, "")
         steps = {int(state["step"]) for state in optimizer.state.values()}
         assert steps == {2 * 3}  # epochs × 12 images in batches of 4
     assert bool(calls) == (train == "all")
@@ -206,23 +206,23 @@ def test_few_photographs_take_as_many_steps_and_what_is_frozen_runs_once(
 
 def test_beside_base_species_the_new_ones_alone_are_tested(params: Params) -> None:
     params = with_finetune(params, mode="extend")
-    parts = make_parts(params)
-    learner = Learner(params, parts)
+    subsets = make_parts(params)
+    learner = Learner(params, subsets)
     assert learner._test.labels.unique().tolist() == [2, 3]
     seen: list[int] = []
     take = learner._all.take
     learner._all.take = lambda p, d=None: (seen.extend(p.tolist()), take(p, d))[1]  # type: ignore
-    drawn = draw_photographs(parts["train"].table, NEW, 1, (1, 1))
+    drawn = draw_photographs(subsets["train"].table, NEW, 1, (1, 1))
     learner.accuracy(drawn, 1, "")
     assert set(seen) == set(drawn)
-    assert count_photographs(parts["train"].table.iloc[drawn], OLD) == {"Bream": 3, "Shrimp": 3}
+    assert count_photographs(subsets["train"].table.iloc[drawn], OLD) == {"Bream": 3, "Shrimp": 3}
 
 
 def test_what_is_easily_told_is_learnt(params: Params) -> None:
     params = with_finetune(params, train="all", epochs=15, augment=False)
-    parts = make_parts(params)
-    drawn = draw_photographs(parts["train"].table, NEW, 1, (1, 1))
-    assert Learner(params, parts).accuracy(drawn, 1, "") == 1
+    subsets = make_parts(params)
+    drawn = draw_photographs(subsets["train"].table, NEW, 1, (1, 1))
+    assert Learner(params, subsets).accuracy(drawn, 1, "") == 1
 
 
 @pytest.fixture

@@ -82,16 +82,16 @@ def test_a_deleted_experiment_is_a_message_that_says_how_to_restore_it(
 
 
 @pytest.fixture
-def parts(images: Images) -> dict[str, Images]:
+def subsets(images: Images) -> dict[str, Images]:
     table = images.table.assign(original="x", sha256="0")
     whole = Images(images.pixels, images.rows, images.labels, images.species, table)
     return {"train": whole, "validation": whole, "test": whole}
 
 
 @pytest.fixture
-def finished(store: mlflow.MlflowClient, parts: dict[str, Images]) -> Iterator[str]:
+def finished(store: mlflow.MlflowClient, subsets: dict[str, Images]) -> Iterator[str]:
     params = {"lr": 0.1, "base.species": ("A", "B")}
-    with tracking_run.stage_run("train-base", params, parts, {"dvc.exp": "wet-cod"}) as log:
+    with tracking_run.stage_run("train-base", params, subsets, {"dvc.exp": "wet-cod"}) as log:
         for number in (1, 2):
             log.add({"train_loss": 0.5 / number, "val_loss": 0.6}, number)
         log.send()
@@ -113,12 +113,12 @@ def test_a_stage_is_one_run_with_its_params_curves_and_data(
 
 
 def test_seeded_runs_have_names_of_their_own_and_leave_the_seed_alone(
-    store: mlflow.MlflowClient, parts: dict[str, Images]
+    store: mlflow.MlflowClient, subsets: dict[str, Images]
 ) -> None:
     names = set()
     for _ in range(2):
         random.seed(42)
-        with tracking_run.stage_run("train-base", {}, parts, {}) as log:
+        with tracking_run.stage_run("train-base", {}, subsets, {}) as log:
             names.add(store.get_run(log.run_id).info.run_name)
         assert random.random() == random.Random(42).random()
     assert len(names) == 2
@@ -128,10 +128,10 @@ def test_seeded_runs_have_names_of_their_own_and_leave_the_seed_alone(
     ("error", "status"), [(ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
 def test_a_run_that_does_not_end_well_says_so(
-    store: mlflow.MlflowClient, parts: dict[str, Images], error: BaseException, status: str
+    store: mlflow.MlflowClient, subsets: dict[str, Images], error: BaseException, status: str
 ) -> None:
     with pytest.raises(type(error)):
-        with tracking_run.stage_run("finetune", {}, parts, {}) as log:
+        with tracking_run.stage_run("finetune", {}, subsets, {}) as log:
             raise error
     assert store.get_run(log.run_id).info.status == status
 
@@ -168,8 +168,8 @@ def steps(store: mlflow.MlflowClient, run_id: str, key: str = "loss") -> list[tu
     return [(point.step, point.value) for point in store.get_metric_history(run_id, key)]
 
 
-def test_sending_twice_stores_once(store: mlflow.MlflowClient, parts: dict[str, Images]) -> None:
-    with tracking_run.stage_run("train-base", {}, parts, {}) as log:
+def test_sending_twice_stores_once(store: mlflow.MlflowClient, subsets: dict[str, Images]) -> None:
+    with tracking_run.stage_run("train-base", {}, subsets, {}) as log:
         for step in range(1, 1203):  # more than one call takes
             log.add({"loss": 1 / step}, step)
         kept = list(log.unsent)
@@ -189,12 +189,12 @@ def lose(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_lost_store_costs_no_metric_and_is_not_asked_all_the_time(
     store: mlflow.MlflowClient,
-    parts: dict[str, Images],
+    subsets: dict[str, Images],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     clock = [1000.0]
-    with tracking_run.stage_run("train-base", {}, parts, {}) as log:
+    with tracking_run.stage_run("train-base", {}, subsets, {}) as log:
         with monkeypatch.context() as patch:
             patch.setattr(metric_buffer.time, "monotonic", lambda: clock[0])
             lose(patch)
@@ -218,21 +218,21 @@ def test_without_a_store_at_the_end_the_message_says_what_is_kept() -> None:
 
 
 def test_a_store_that_breaks_down_at_the_start_is_a_message(
-    store: mlflow.MlflowClient, parts: dict[str, Images], monkeypatch: pytest.MonkeyPatch
+    store: mlflow.MlflowClient, subsets: dict[str, Images], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise MlflowException("no answer")
 
     monkeypatch.setattr(tracking_run.mlflow, "start_run", fail)
     with pytest.raises(UserError, match=r"mlflow\.db cannot be used: no answer"):
-        with tracking_run.stage_run("train-base", {}, parts, {}):
+        with tracking_run.stage_run("train-base", {}, subsets, {}):
             pass
 
 
-def broken(parts: dict[str, Images], key: str, metric: bool) -> str:
+def broken(subsets: dict[str, Images], key: str, metric: bool) -> str:
     """A run that broke off, before or after its first metric."""
     with pytest.raises(ValueError):
-        with tracking_run.stage_run("train-base", {"lr": 0.1}, parts, {}, key) as log:
+        with tracking_run.stage_run("train-base", {"lr": 0.1}, subsets, {}, key) as log:
             if metric:
                 log.add({"loss": 1.0}, 1)
                 log.send()
@@ -241,30 +241,30 @@ def broken(parts: dict[str, Images], key: str, metric: bool) -> str:
 
 
 def test_a_run_that_broke_off_is_continued_as_itself(
-    store: mlflow.MlflowClient, parts: dict[str, Images]
+    store: mlflow.MlflowClient, subsets: dict[str, Images]
 ) -> None:
-    early, late = broken(parts, "key-1", False), broken(parts, "key-2", True)
-    with tracking_run.stage_run("train-base", {"lr": 0.1}, parts, {}, "key-1") as log:
+    early, late = broken(subsets, "key-1", False), broken(subsets, "key-2", True)
+    with tracking_run.stage_run("train-base", {"lr": 0.1}, subsets, {}, "key-1") as log:
         assert log.run_id == early
     run = store.get_run(early)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"lr": "0.1"}
     assert len(run.inputs.dataset_inputs) == 3  # not noted twice
     # One with metrics is continued by its checkpoint alone: its steps would be there twice.
-    with tracking_run.stage_run("train-base", {"lr": 0.1}, parts, {}, "key-2") as log:
+    with tracking_run.stage_run("train-base", {"lr": 0.1}, subsets, {}, "key-2") as log:
         assert log.run_id != late
-    with tracking_run.stage_run("train-base", {"lr": 0.1}, parts, {}, "key-2", late) as log:
+    with tracking_run.stage_run("train-base", {"lr": 0.1}, subsets, {}, "key-2", late) as log:
         assert log.run_id == late
-    with tracking_run.stage_run("train-base", {"lr": 0.1}, parts, {}, "key-2", "0" * 32) as log:
+    with tracking_run.stage_run("train-base", {"lr": 0.1}, subsets, {}, "key-2", "0" * 32) as log:
         assert log.run_id not in (early, late)
 
 
 def test_system_metrics_are_logged_if_asked_for(
-    store: mlflow.MlflowClient, parts: dict[str, Images], monkeypatch: pytest.MonkeyPatch
+    store: mlflow.MlflowClient, subsets: dict[str, Images], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING", "1")
-    with tracking_run.stage_run("train-base", {}, parts, {}, system_metrics=True) as log:
+    with tracking_run.stage_run("train-base", {}, subsets, {}, system_metrics=True) as log:
         for _ in range(200):
             if any(key.startswith("system/") for key in store.get_run(log.run_id).data.metrics):
                 break

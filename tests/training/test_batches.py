@@ -15,9 +15,9 @@ from torch import nn
 
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
-from fishline.data.decode import LOOK, Decoded
+from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare.packing import pack
-from fishline.models.artifact import Description, Normalize, scale
+from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.networks import Network
 from fishline.training import batches
 from fishline.training.augment import augment, draw_augmentations
@@ -34,8 +34,8 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 @pytest.fixture
-def normalize(description: Description) -> Normalize:
-    return Normalize(description)
+def normalize(config: ModelConfig) -> Normalize:
+    return Normalize(config)
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def packed(images: Images, tmp_path: Path) -> Images:
 
     def decode_all(_: Sequence[str]) -> Iterator[Decoded]:
         for row in order:
-            look = np.zeros((LOOK, LOOK), np.uint8)
-            yield Decoded(images.pixels[row].numpy(), look, 48, 48, "RGB")
+            thumbnail = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
+            yield Decoded(images.pixels[row].numpy(), thumbnail, 48, 48, "RGB")
 
     (tmp_path / "cache").mkdir()
     pack(sorted(digests), decode_all, 48, tmp_path / "nowhere", tmp_path / "cache")
@@ -237,7 +237,7 @@ def test_kept_features_train_as_computed_ones(
         assert isinstance(trainer.train, kind)
         start = copy.deepcopy(trainer.network.state_dict())
         for _ in range(3):
-            trainer.run_pass(trainer.start_pass())
+            trainer.run_epoch(trainer.start_epoch())
         ends.append(trainer.network.state_dict())
         scores.append(trainer.validate(trainer.validation(images)))
         assert not all(map(torch.equal, start.values(), ends[-1].values()))

@@ -10,7 +10,7 @@ from torch import multiprocessing
 
 from fishline.core.params import Training
 from fishline.data.dataset import Images
-from fishline.models.artifact import Description, Normalize, build
+from fishline.models.artifact import ModelConfig, Normalize, build
 from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze
 from fishline.training import distributed
@@ -26,15 +26,15 @@ CASES: Cases = [
 
 
 def train_all(
-    settings: Training, description: Description, images: Images
+    settings: Training, config: ModelConfig, images: Images
 ) -> list[tuple[list[float], dict[str, torch.Tensor]]]:
     """Losses, accuracies and weights of every case."""
     results = []
     for part, changes in CASES:
         chosen = replace(settings, optimizer="sgd", lr=0.01, **changes)
         rng = seed_everything(chosen.seed)
-        network = build(replace(description, network="fishline"))
-        normalize = Normalize(description)
+        network = build(replace(config, network="fishline"))
+        normalize = Normalize(config)
         trainable = freeze(network, part)  # type: ignore[arg-type]
         trainer = Trainer(network, trainable, normalize, chosen, rng, images)
         history = fit(trainer, trainer.validation(images), Progress(), "test")
@@ -56,10 +56,10 @@ def one_of_two(rank: int, folder: str, *arguments: Any) -> None:
 
 @pytest.mark.slow  # each process imports torch anew
 def test_two_processes_end_where_one_does(
-    settings: Training, description: Description, images: Images, tmp_path: Path
+    settings: Training, config: ModelConfig, images: Images, tmp_path: Path
 ) -> None:
-    alone = train_all(settings, description, images)
-    multiprocessing.spawn(one_of_two, (str(tmp_path), settings, description, images), nprocs=2)
+    alone = train_all(settings, config, images)
+    multiprocessing.spawn(one_of_two, (str(tmp_path), settings, config, images), nprocs=2)
     for rank in (0, 1):
         together, with_value = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         assert with_value == {"from": 0}

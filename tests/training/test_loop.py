@@ -13,10 +13,10 @@ from torch import nn
 
 from fishline.core.params import Loss
 from fishline.data.dataset import Images
-from fishline.models.artifact import Description, build
+from fishline.models.artifact import ModelConfig, build
 from fishline.training.loop import Epoch, Progress, best_epoch, chosen_epoch, fit, is_over
 from fishline.training.optim import OPTIMIZERS
-from fishline.training.trainer import Pass, Trainer
+from fishline.training.trainer import EpochState, Trainer
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -67,7 +67,9 @@ class Scripted(Trainer):
     script: list[tuple[float, float]]
     number = 0
 
-    def run_pass(self, under_way: Pass, after_step: Callable[[], None] = lambda: None) -> float:
+    def run_epoch(
+        self, under_way: EpochState, after_step: Callable[[], None] = lambda: None
+    ) -> float:
         self.number += 1
         nn.init.constant_(self.network.classifier[-1].weight, self.number)
         under_way.losses += [torch.tensor(0.5)] * 3
@@ -195,9 +197,9 @@ def test_every_loss_and_optimizer_learns(
 
 @pytest.mark.parametrize("network", ["fishline", "notebook"])
 def test_easy_pictures_are_learnt(
-    make_trainer: MakeTrainer, description: Description, images: Images, network: str
+    make_trainer: MakeTrainer, config: ModelConfig, images: Images, network: str
 ) -> None:
-    described = replace(description, network=network)
+    described = replace(config, network=network)
     trainer = make_trainer(
         network=lambda: build(described), epochs=8, augment=True, schedule="one_cycle", warmup=0.25
     )

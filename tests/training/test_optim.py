@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fishline.core.params import Optimizer, Schedule, Training
-from fishline.training.optim import OPTIMIZERS, Average, make_loss, make_optimizer, make_schedule
+from fishline.training.optim import EMA, OPTIMIZERS, make_loss, make_optimizer, make_schedule
 
 
 def small() -> nn.Module:
@@ -146,7 +146,7 @@ def test_an_average_is_the_one_worked_by_hand() -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(values[0])
-    average, expected = Average(network, 0.75), values[0]
+    average, expected = EMA(network, 0.75), values[0]
     for value in values[1:]:
         with torch.no_grad():
             for parameter in network.parameters():
@@ -159,7 +159,7 @@ def test_an_average_is_the_one_worked_by_hand() -> None:
 
 def test_an_average_is_of_statistics_too_and_counts_stay() -> None:
     network = nn.BatchNorm1d(1).train()
-    average = Average(network, 0.5)
+    average = EMA(network, 0.5)
     network(torch.tensor([[10.0], [30.0]]))  # running mean 0 -> 2
     average.update()
     with average.in_place():
@@ -170,7 +170,7 @@ def test_an_average_is_of_statistics_too_and_counts_stay() -> None:
 
 def test_averaged_weights_are_in_place_for_a_while() -> None:
     network = small()
-    average = Average(network, 0.5)
+    average = EMA(network, 0.5)
     before = [p.detach().clone() for p in network.parameters()]
     with torch.no_grad():
         for parameter in network.parameters():

@@ -15,7 +15,7 @@ from torch import nn
 
 from fishline.data.dataset import Images
 from fishline.training.loop import Epoch, Progress, fit
-from fishline.training.trainer import Pass, Trainer
+from fishline.training.trainer import EpochState, Trainer
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -84,7 +84,7 @@ def train(
         if count == steps:
             save_and_stop()
 
-    def after_epoch(epoch: Epoch, _: Pass) -> None:
+    def after_epoch(epoch: Epoch, _: EpochState) -> None:
         if epoch.epoch == epochs:
             save_and_stop()
 

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from fishline.core.errors import UserError
 from fishline.core.params import Params, Training, load_params
 from fishline.data.dataset import Images
-from fishline.models.artifact import Description, build
+from fishline.models.artifact import ModelConfig, build
 from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze
 from fishline.serving import log_model
@@ -61,14 +61,14 @@ def train(
     project: mlflow.MlflowClient,
     params: Params,
     settings: Training,
-    description: Description,
+    config: ModelConfig,
     images: Images,
     request: pytest.FixtureRequest,
 ) -> Callable[..., None]:
     """A function that trains as the stage does; its data are this test's own."""
     table = images.table.assign(original="x", sha256=request.node.name)
-    parts = {p: replace(images, table=table.assign(part=p)) for p in ("train", "validation")}
-    described = replace(description, network="fishline")
+    subsets = {p: replace(images, table=table.assign(part=p)) for p in ("train", "validation")}
+    described = replace(config, network="fishline")
 
     def run(**changes: Any) -> None:
         chosen = replace(settings, epochs=EPOCHS, augment=True, ema=0.9, **changes)
@@ -80,8 +80,8 @@ def train(
             settings=chosen,
             network=network,
             trainable=freeze(network, "all"),
-            description=described,
-            parts=parts,
+            config=described,
+            subsets=subsets,
             rng=rng,
             tags={},
             origin="",

@@ -16,7 +16,7 @@ from fishline.core.params import Balance
 from fishline.data.dataset import Images, class_weights
 from fishline.models.artifact import scale
 from fishline.models.inference import predict
-from fishline.training.trainer import Pass, Trainer
+from fishline.training.trainer import EpochState, Trainer
 
 State = dict[str, torch.Tensor]
 MakeTrainer = Callable[..., Trainer]
@@ -30,11 +30,11 @@ def changed(before: State, after: State) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def run(trainer: Trainer, epochs: int = 1) -> list[Pass]:
+def run(trainer: Trainer, epochs: int = 1) -> list[EpochState]:
     passes = []
     for _ in range(epochs):
-        passes.append(trainer.start_pass())
-        assert trainer.run_pass(passes[-1]) > 0
+        passes.append(trainer.start_epoch())
+        assert trainer.run_epoch(passes[-1]) > 0
     return passes
 
 
@@ -85,8 +85,8 @@ def test_each_step_is_one_of_plain_sgd(make_trainer: MakeTrainer, images: Images
 def test_a_pass_notes_the_loss_and_the_rate_of_each_step(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(network=small, schedule="cosine", epochs=2, batch_size=7)
     seen: list[tuple[int, int]] = []
-    steps = trainer.start_pass()
-    trainer.run_pass(steps, lambda: seen.append((len(steps.losses), len(steps.lrs))))
+    steps = trainer.start_epoch()
+    trainer.run_epoch(steps, lambda: seen.append((len(steps.losses), len(steps.lrs))))
     assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
     rates = [0.001 * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
     assert steps.lrs == pytest.approx(rates[:4])
@@ -208,7 +208,7 @@ def test_averaged_weights_are_validated_and_kept(make_trainer: MakeTrainer, imag
             mixed = live.is_floating_point()
             expected[name] = 0.5 * expected[name] + 0.5 * live if mixed else live.clone()
 
-    trainer.run_pass(trainer.start_pass(), average)
+    trainer.run_epoch(trainer.start_epoch(), average)
     live = state(trainer.network)
     torch.testing.assert_close(trainer.weights(), expected)
     assert not changed(live, state(trainer.network))

@@ -25,7 +25,7 @@ Schedule = Literal["one_cycle", "cosine", "constant"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Keep = Literal["last", "best"]
-Part = Literal["head", "classifier", "all"]
+Trainable = Literal["head", "classifier", "all"]
 Mode = Literal["replace", "extend"]
 NetworkName = Literal[
     "fishline", "notebook", "resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"
@@ -101,7 +101,7 @@ class Method:
 class Finetune(Recipe):
     species: tuple[str, ...]
     mode: Mode
-    train: Part
+    train: Trainable
     views: int
 
 

@@ -10,7 +10,7 @@ PLOTS = Path("plots")
 
 BASE = "base"
 FINETUNED = "finetuned"
-PARTS = ("train", "validation", "test")  # of a split
+SUBSETS = ("train", "validation", "test")  # of a split
 TASKS = {BASE: "base", FINETUNED: "finetune"}  # model: the task it is trained for
 
 

@@ -50,7 +50,7 @@ class Cache:
         return int(self._record["pixels"].shape[0]) if self._paths else 0
 
     def take(self, rows: Rows, field: str = "pixels") -> npt.NDArray[np.uint8]:
-        """`pixels` or `look` of the records at `rows` (n,), copied into memory: uint8 (n, …)."""
+        """`pixels` or `thumbnail` of the records at `rows` (n,), copied: uint8 (n, …)."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"a row is not among the {len(self)} photographs")
         files = np.searchsorted(self._starts, rows, side="right") - 1

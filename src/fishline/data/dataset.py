@@ -94,11 +94,11 @@ def load_images(
             "run `dvc repro split`"
         )
     pixels = _open(cache, int(manifest["index"].max()) + 1)
-    parts = {str(name): rows for name, rows in table.groupby("part")}
+    subsets = {str(name): rows for name, rows in table.groupby("part")}
     for name in species:
-        if "train" not in parts or name not in set(parts["train"]["species"]):
+        if "train" not in subsets or name not in set(subsets["train"]["species"]):
             raise UserError(f"{split}: no training image of '{name}'; use a stratified split")
-    return {name: _images(pixels, rows, tuple(species)) for name, rows in parts.items()}
+    return {name: _images(pixels, rows, tuple(species)) for name, rows in subsets.items()}
 
 
 def _open(cache: Path, count: int) -> Packed:

@@ -34,7 +34,7 @@ from PIL import (
 Pixels = npt.NDArray[np.uint8]
 
 BILINEAR = Image.Resampling.BILINEAR
-LOOK = 64  # pixels: the side of `Decoded.look`
+THUMBNAIL = 64  # pixels: the side of `Decoded.thumbnail`
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 MAX_SIDE = 65_535  # pixels: what a JPEG can have
@@ -55,13 +55,13 @@ _alone = threading.RLock()
 class Decoded:
     """One photograph.
 
-    `pixels` uint8 (size, size, 3) and `look` uint8 (LOOK, LOOK), grey, in which copies are looked
-    for: both the whole upright picture, squashed. `width` and `height`, in pixels, are those of
-    the upright picture, `mode` is that of the file.
+    `pixels` uint8 (size, size, 3) and `thumbnail` uint8 (THUMBNAIL, THUMBNAIL), grey, in which
+    copies are looked for: both the whole upright picture, squashed. `width` and `height`, in
+    pixels, are those of the upright picture, `mode` is that of the file.
     """
 
     pixels: Pixels
-    look: Pixels
+    thumbnail: Pixels
     width: int
     height: int
     mode: str
@@ -80,7 +80,7 @@ def decode(content: bytes, size: int) -> Decoded:
     with _room(4 * len(content)), Image.open(_Timed(content), formats=FORMATS) as image:
         (width, height), mode = image.size, image.mode
         _require_bounded(image)
-        side = 2 * max(size, 2 * LOOK)
+        side = 2 * max(size, 2 * THUMBNAIL)
         image.draft("RGB", (side, side))  # JPEGs decode at a fraction where that is enough
         needed = image.width * image.height * WEIGHTS.get(image.format or "", WEIGHT)
         if "progressive" in image.info:
@@ -88,15 +88,19 @@ def decode(content: bytes, size: int) -> Decoded:
         with _room(needed):
             image.load()
             orientation = _orientation(image)
-            squares = _squash(image, sorted({size, 2 * LOOK}))
+            squares = _squash(image, sorted({size, 2 * THUMBNAIL}))
     if orientation > 4:
         width, height = height, width
     for square in squares.values():
         square.getexif()[ExifTags.Base.Orientation] = orientation
         ImageOps.exif_transpose(square, in_place=True)
     # In two steps, so that a picture of the usual size serves for both.
-    look = squares[2 * LOOK].resize((LOOK, LOOK), Image.Resampling.BILINEAR).convert("L")
-    return Decoded(np.asarray(squares[size]), np.asarray(look), width, height, mode)
+    thumbnail = (
+        squares[2 * THUMBNAIL]
+        .resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
+        .convert("L")
+    )
+    return Decoded(np.asarray(squares[size]), np.asarray(thumbnail), width, height, mode)
 
 
 class _Timed(BytesIO):

@@ -9,7 +9,7 @@ from typing import get_args
 import pandas as pd
 
 from fishline.core.errors import UserError
-from fishline.core.params import Part
+from fishline.core.params import Trainable
 from fishline.core.text import many
 from fishline.evaluation import retest
 from fishline.evaluation.statistics import Difference, difference
@@ -19,7 +19,7 @@ from fishline.tracking.versions import CHAMPION, Version
 
 
 @dataclass(frozen=True)
-class Standing:
+class Comparison:
     """One version against another on the same photographs.
 
     found:   what parts `other` (a) from it (b); None if they cannot be compared
@@ -33,7 +33,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Way:
+class FreezeVariant:
     """A fine-tuning with this value of `finetune.train`, all else but `finetune.*` being the same.
 
     run:      None if there is none yet
@@ -43,20 +43,20 @@ class Way:
     train: str
     run: Run | None = None
     version: Version | None = None
-    standing: Standing | None = None
+    comparison: Comparison | None = None
 
 
-def against(mine: Version, other: Version) -> Standing:
+def against(mine: Version, other: Version) -> Comparison:
     """`mine` against `other`, on recorded predictions if they are of the same images."""
     try:
         paired = on_same_photographs(other, mine)
     except UserError as error:
-        return Standing(other, None, "", error.message)
+        return Comparison(other, None, "", error.message)
     found = difference(paired.a, paired.b)
-    return Standing(other, found, paired.note, verdict(found, str(other), str(mine)))
+    return Comparison(other, found, paired.note, verdict(found, str(other), str(mine)))
 
 
-def against_champion(mine: Version) -> Standing | None:
+def against_champion(mine: Version) -> Comparison | None:
     """`mine` against the champion; None if there is none, or `mine` is it."""
     try:
         champion = versions.find(f"{mine.name}@{CHAMPION}")
@@ -65,27 +65,27 @@ def against_champion(mine: Version) -> Standing | None:
     return None if champion.number == mine.number else against(mine, champion)
 
 
-def ways(mine: Version, run: Run) -> list[Way]:
+def freeze_variants(mine: Version, run: Run) -> list[FreezeVariant]:
     """What was frozen, in each way that there is: `run`, and the newest comparable runs."""
     finished = search.runs(
         "tags.`dvc.stage` = 'finetune' AND attributes.status = 'FINISHED' "
         f"AND tags.`data.hash` = '{run.tags.get('data.hash')}'"
     )
     alike = [each for each in finished if comparable(run, each)]
-    return [_way(part, mine, run, alike) for part in get_args(Part)]
+    return [_freeze_variant(train, mine, run, alike) for train in get_args(Trainable)]
 
 
-def _way(part: str, mine: Version, run: Run, alike: Sequence[Run]) -> Way:
-    if run.params["finetune.train"] == part:
-        return Way(part, run, mine)
-    newest = next((each for each in alike if each.params["finetune.train"] == part), None)
+def _freeze_variant(train: str, mine: Version, run: Run, alike: Sequence[Run]) -> FreezeVariant:
+    if run.params["finetune.train"] == train:
+        return FreezeVariant(train, run, mine)
+    newest = next((each for each in alike if each.params["finetune.train"] == train), None)
     if newest is None:
-        return Way(part)
+        return FreezeVariant(train)
     try:
         version = versions.find(newest.run_id)
     except UserError:  # the version was deleted
-        return Way(part, newest)
-    return Way(part, newest, version, against(mine, version))
+        return FreezeVariant(train, newest)
+    return FreezeVariant(train, newest, version, against(mine, version))
 
 
 def comparable(one: Run, other: Run) -> bool:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from fishline.core.files import write_csv, write_figure
-from fishline.evaluation.metrics import Report
+from fishline.evaluation.metrics import ClassificationReport
 
 
 def write_curves(stem: Path, curves: pd.DataFrame, title: str) -> list[Path]:
@@ -32,7 +32,7 @@ def write_curves(stem: Path, curves: pd.DataFrame, title: str) -> list[Path]:
     return [_csv(stem, curves), _png(stem, figure)]
 
 
-def write_confusion(stem: Path, report: Report, title: str) -> list[Path]:
+def write_confusion(stem: Path, report: ClassificationReport, title: str) -> list[Path]:
     """`stem`.csv (actual, predicted: a row per image) and `stem`.png (the matrix)."""
     names = list(report.species["species"])
     edge = 2.5 + 0.65 * len(names)
@@ -47,7 +47,7 @@ def write_confusion(stem: Path, report: Report, title: str) -> list[Path]:
     return [_csv(stem, report.pairs), _png(stem, figure)]
 
 
-def write_one_vs_rest(stem: Path, report: Report, title: str) -> list[Path]:
+def write_one_vs_rest(stem: Path, report: ClassificationReport, title: str) -> list[Path]:
     """`stem`.csv and `stem`.png: for each species, that species against all others."""
     names = list(report.species["species"])
     figure = Figure(figsize=(2.4 * len(names), 2.9), layout="constrained")

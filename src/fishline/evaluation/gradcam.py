@@ -21,7 +21,7 @@ Maps = npt.NDArray[np.float32]
 SHARE = 0.5  # of an overlay that the hottest place covers
 
 
-def look(network: Network, normalize: Normalize, pixels: Pixels, labels: torch.Tensor) -> Maps:
+def heatmaps(network: Network, normalize: Normalize, pixels: Pixels, labels: torch.Tensor) -> Maps:
     """Where in each picture there is what speaks for a species.
 
     Args:

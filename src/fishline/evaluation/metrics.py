@@ -23,7 +23,7 @@ from fishline.models.networks import Network
 
 
 @dataclass(frozen=True)
-class Report:
+class ClassificationReport:
     """One model on one set of images.
 
     matrix:      int (classes, classes), rows the actual species, columns the predicted
@@ -42,7 +42,7 @@ class Report:
 
 def report(
     actual: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], names: Sequence[str]
-) -> Report:
+) -> ClassificationReport:
     """Compare labels with predictions, both int (n,), positions in `names`.
 
     A species without images, or never predicted, scores 0 there, as scikit-learn has it.
@@ -55,7 +55,7 @@ def report(
     columns = ["true_negative", "false_positive", "false_negative", "true_positive"]
     one_vs_rest = pd.DataFrame(binary.reshape(-1, 4), columns=columns)
     one_vs_rest.insert(0, "species", list(names))
-    return Report(
+    return ClassificationReport(
         accuracy=float(accuracy_score(actual, predicted)),
         macro_f1=float(np.mean(f1)),
         matrix=confusion_matrix(actual, predicted, labels=labels),
@@ -75,7 +75,7 @@ def report(
     )
 
 
-def headline(found: Report) -> dict[str, float]:
+def headline(found: ClassificationReport) -> dict[str, float]:
     """What one compares models by."""
     return {
         "accuracy": found.accuracy,
@@ -85,19 +85,19 @@ def headline(found: Report) -> dict[str, float]:
     }
 
 
-def by_species(found: Report) -> dict[str, dict[str, float]]:
+def by_species(found: ClassificationReport) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and number of images of each species."""
     rows: list[dict[Any, Any]] = found.species.to_dict("records")
     return {row.pop("species"): row for row in rows}
 
 
-def of_species(found: Report, names: Sequence[str]) -> float:
+def of_species(found: ClassificationReport, names: Sequence[str]) -> float:
     """Accuracy on the images of these species, predicted among all."""
     pairs = found.pairs[found.pairs["actual"].isin(names)]
     return float((pairs["actual"] == pairs["predicted"]).mean())
 
 
-def assess(network: Network, normalize: Normalize, images: Images) -> Report:
+def assess(network: Network, normalize: Normalize, images: Images) -> ClassificationReport:
     """What `network` makes of `images`, whose species must be the network's, in its order."""
     logits, labels = predict(network, normalize, images)
     return report(labels.numpy(), logits.argmax(1).numpy(), images.species)

@@ -11,8 +11,8 @@ import torch
 from fishline.data.contact_sheet import Picture, write_sheet
 from fishline.data.dataset import Images
 from fishline.data.decode import Pixels
-from fishline.evaluation.gradcam import look, overlay
-from fishline.evaluation.test_run import Outcome
+from fishline.evaluation.gradcam import heatmaps, overlay
+from fishline.evaluation.test_run import TestRun
 from fishline.models.artifact import Normalize
 
 COUNT = 6
@@ -39,22 +39,22 @@ class Shown:
         return self.species == self.predicted
 
 
-def mistakes(outcome: Outcome, test: Images, aspects: Mapping[str, float]) -> list[Shown]:
+def mistakes(test_run: TestRun, test: Images, aspects: Mapping[str, float]) -> list[Shown]:
     """The most confident mistakes, one of each photograph; without any, the least certain answers.
 
     Args:
-        test: the images that `outcome` was made with.
+        test: the images that `test_run` was made with.
         aspects: width over height by file.
     """
-    names = list(outcome.description.species)
-    table = outcome.predictions.assign(probability=outcome.confidence)
+    names = list(test_run.config.species)
+    table = test_run.predictions.assign(probability=test_run.confidence)
     wrong = table[table["predicted"] != table["species"]]
     chosen = table if wrong.empty else wrong
     ordered = chosen.sort_values("probability", ascending=wrong.empty, kind="stable")
     rows = ordered.drop_duplicates("original").head(COUNT)
     pixels = test.pixels[test.rows[torch.tensor(rows.index.to_numpy())]].numpy()
     labels = torch.tensor([names.index(name) for name in rows["predicted"]])
-    maps = look(outcome.network, Normalize(outcome.description), pixels, labels)
+    maps = heatmaps(test_run.network, Normalize(test_run.config), pixels, labels)
     said = rows[["file", "species", "predicted", "probability"]].to_numpy().tolist()
     return [
         Shown(file, species, predicted, probability, aspects[file], image, heat)

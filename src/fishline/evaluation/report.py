@@ -16,10 +16,10 @@ from PIL import Image
 
 from fishline.core.files import write_text
 from fishline.core.params import Params
-from fishline.core.paths import PARTS
+from fishline.core.paths import SUBSETS
 from fishline.core.text import text
 from fishline.data.decode import Pixels
-from fishline.evaluation.report_data import Findings
+from fishline.evaluation.report_data import ReportData
 from fishline.models.novelty import UNKNOWN
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -28,17 +28,19 @@ CARD = 5000  # characters that MLflow keeps of a description
 ROWS = 25  # species in a card's table, the worst
 
 
-def write_report(path: Path, findings: Sequence[Findings], params: Params) -> None:
+def write_report(path: Path, findings: Sequence[ReportData], params: Params) -> None:
     """Write the page."""
     page = _templates(autoescape=True).get_template("report.html.j2")
     style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    write_text(path, page.render(models=findings, params=params, style=style, parts=PARTS) + "\n")
+    write_text(
+        path, page.render(models=findings, params=params, style=style, subsets=SUBSETS) + "\n"
+    )
 
 
-def card(found: Findings, params: Params) -> str:
+def card(found: ReportData, params: Params) -> str:
     """The model card, in Markdown: at most `CARD` characters."""
     template = _templates(autoescape=False).get_template("card.md.j2")
-    whole = template.render(m=found, params=params, parts=PARTS, unknown=UNKNOWN, most=ROWS)
+    whole = template.render(m=found, params=params, subsets=SUBSETS, unknown=UNKNOWN, most=ROWS)
     return whole if len(whole) < CARD else whole[: CARD - 2].rpartition("\n")[0] + "\n"
 
 

@@ -11,15 +11,20 @@ import pandas as pd
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, read_json, require
 from fishline.core.params import Params
-from fishline.core.paths import CACHE, FINETUNED, METRICS, PARTS, PLOTS, run_record
+from fishline.core.paths import CACHE, FINETUNED, METRICS, PLOTS, SUBSETS, run_record
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, tasks
-from fishline.data.prepare.colour_baseline import Memory, memory
+from fishline.data.prepare.colour_baseline import ColourBaseline, colour_baseline
 from fishline.evaluation import svg
-from fishline.evaluation.comparison import Standing, Way, against_champion, ways
+from fishline.evaluation.comparison import (
+    Comparison,
+    FreezeVariant,
+    against_champion,
+    freeze_variants,
+)
 from fishline.evaluation.mistakes import Shown, mistakes
-from fishline.evaluation.test_run import Outcome
-from fishline.models.transfer import count_parameters, part_of
+from fishline.evaluation.test_run import TestRun
+from fishline.models.transfer import count_parameters, trainable_part
 from fishline.tracking import search, versions
 from fishline.tracking.search import Run
 from fishline.tracking.versions import Version
@@ -28,7 +33,7 @@ STAGES = {"base": "train-base", "finetuned": "finetune"}
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReportData:
     """One model.
 
     name:       in words
@@ -44,54 +49,56 @@ class Findings:
 
     model: str
     name: str
-    outcome: Outcome
+    test_run: TestRun
     summary: Mapping[str, float]
     counts: pd.DataFrame
     recipe: Mapping[str, str]
     audits: Mapping[str, Mapping[str, Any]]
-    memory: Memory
+    colour_baseline: ColourBaseline
     shown: Sequence[Shown]
     curves: Sequence[str]
     reliability: str
     version: Version | None
     run: Run | None
     leaky: Sequence[Run]
-    champion: Standing | None
-    ways: Sequence[Way]
+    champion: Comparison | None
+    freeze_variants: Sequence[FreezeVariant]
 
 
 def gather(
     model: str,
-    outcome: Outcome,
+    test_run: TestRun,
     images: Mapping[str, Images],
     summary: Mapping[str, float],
     params: Params,
-) -> Findings:
-    """What there is to say of `models/<model>` and its `outcome` on `images["test"]`."""
+) -> ReportData:
+    """What there is to say of `models/<model>` and its `test_run` on `images["test"]`."""
     manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
     aspects = dict(zip(manifest["file"], manifest["width"] / manifest["height"], strict=True))
-    table = pd.concat([part.table for part in images.values()], ignore_index=True)
+    table = pd.concat([subset.table for subset in images.values()], ignore_index=True)
     history = read_csv(require(PLOTS / f"{STAGES[model]}.csv", STAGES[model]))
     audits = read_json(require(METRICS / "split.json", "split"))
     version = _version(model)
     run = search.get_run(version.run_id) if version else None
-    return Findings(
+    return ReportData(
         model=model,
         name=name_of(model, params),
-        outcome=outcome,
+        test_run=test_run,
         summary=summary,
-        counts=counts(table, outcome.description.species),
-        recipe=recipe(model, outcome, history, params),
+        counts=counts(table, test_run.config.species),
+        recipe=recipe(model, test_run, history, params),
         audits={task: audits[task] for task in tasks(model, params)},
-        memory=memory(table, Cache(CACHE), params.seed),
-        shown=mistakes(outcome, images["test"], aspects),
+        colour_baseline=colour_baseline(table, Cache(CACHE), params.seed),
+        shown=mistakes(test_run, images["test"], aspects),
         curves=svg.curves(history),
-        reliability=_reliability(outcome),
+        reliability=_reliability(test_run),
         version=version,
         run=run,
         leaky=leaky_runs(run) if run else [],
         champion=against_champion(version) if version else None,
-        ways=ways(version, run) if version and run and model == FINETUNED else [],
+        freeze_variants=freeze_variants(version, run)
+        if version and run and model == FINETUNED
+        else [],
     )
 
 
@@ -113,23 +120,23 @@ def _version(model: str) -> Version | None:
 def counts(table: pd.DataFrame, species: Sequence[str]) -> pd.DataFrame:
     """Images and photographs of each species in each part."""
     columns = {}
-    for part in PARTS:
-        of_part = table[table["part"] == part].groupby("species")["original"]
-        columns[f"{part}_images"] = of_part.size()
-        columns[f"{part}_photographs"] = of_part.nunique()
+    for subset in SUBSETS:
+        of_subset = table[table["part"] == subset].groupby("species")["original"]
+        columns[f"{subset}_images"] = of_subset.size()
+        columns[f"{subset}_photographs"] = of_subset.nunique()
     return pd.DataFrame(columns).reindex(list(species)).fillna(0).astype(int)
 
 
-def recipe(model: str, outcome: Outcome, history: pd.DataFrame, params: Params) -> dict[str, str]:
+def recipe(model: str, test_run: TestRun, history: pd.DataFrame, params: Params) -> dict[str, str]:
     """What a model was trained with."""
-    described, own = outcome.description, params.finetune if model == FINETUNED else params
-    network, part = outcome.network, params.finetune.train if model == FINETUNED else "all"
-    learnt = count_parameters(part_of(network, part))
+    described, own = test_run.config, params.finetune if model == FINETUNED else params
+    network, trained = test_run.network, params.finetune.train if model == FINETUNED else "all"
+    learnt = count_parameters(trainable_part(network, trained))
     weights = "random weights" if params.model.weights == "none" else params.model.weights
     return {
         "network": f"{described.network}, {described.image_size} × {described.image_size} pixels",
         "started from": "the base model" if model == FINETUNED else weights,
-        "parameters": f"{count_parameters(network):,}, of which {learnt:,} learnt ({part})",
+        "parameters": f"{count_parameters(network):,}, of which {learnt:,} learnt ({trained})",
         "epochs": f"{len(history)} of {own.epochs}, kept: {params.keep}",
         "learning rate": f"{own.lr:g}, {params.schedule}, {params.optimizer}",
         "images in a step": f"{own.batch_size}, {'augmented' if own.augment else 'as they are'}",
@@ -139,9 +146,9 @@ def recipe(model: str, outcome: Outcome, history: pd.DataFrame, params: Params) 
     }
 
 
-def _reliability(outcome: Outcome) -> str:
-    right = outcome.predictions["species"] == outcome.predictions["predicted"]
-    return svg.reliability(outcome.confidence.to_numpy(), right.to_numpy())
+def _reliability(test_run: TestRun) -> str:
+    right = test_run.predictions["species"] == test_run.predictions["predicted"]
+    return svg.reliability(test_run.confidence.to_numpy(), right.to_numpy())
 
 
 def leaky_runs(run: Run) -> list[Run]:

@@ -72,26 +72,24 @@ def predictions(version: Version, images: pd.DataFrame, source: Version) -> pd.D
         UserError: the cache lacks an image or has another image size, the model does not load,
             or it does not know a species.
     """
-    network, description = _load(version)
-    foreign = sorted(set(images["species"]) - set(description.species))
+    network, config = _load(version)
+    foreign = sorted(set(images["species"]) - set(config.species))
     if foreign:
         raise UserError(f"{version} does not know the species {', '.join(foreign)}")
     pixels, rows = _rows(source, images)
-    if pixels.shape[1] != description.image_size:
+    if pixels.shape[1] != config.image_size:
         raise UserError(
-            f"{version} takes images of {description.image_size} pixels, {CACHE} has "
+            f"{version} takes images of {config.image_size} pixels, {CACHE} has "
             f"{pixels.shape[1]}; {_way_back(version)}"
         )
-    labels = images["species"].map({name: i for i, name in enumerate(description.species)})
-    chosen = Images(
-        pixels, rows, torch.tensor(labels.to_numpy(np.int64)), description.species, images
-    )
+    labels = images["species"].map({name: i for i, name in enumerate(config.species)})
+    chosen = Images(pixels, rows, torch.tensor(labels.to_numpy(np.int64)), config.species, images)
     device = find_device(load_params().device)
-    logits, _ = inference.predict(network.to(device), Normalize(description), chosen)
-    return _table(images, logits, description)
+    logits, _ = inference.predict(network.to(device), Normalize(config), chosen)
+    return _table(images, logits, config)
 
 
-def _load(version: Version) -> tuple[Network, artifact.Description]:
+def _load(version: Version) -> tuple[Network, artifact.ModelConfig]:
     with tempfile.TemporaryDirectory() as folder:
         files = versions.fetch(version, Path(folder))
         try:
@@ -102,13 +100,13 @@ def _load(version: Version) -> tuple[Network, artifact.Description]:
 
 
 def _table(
-    images: pd.DataFrame, logits: torch.Tensor, description: artifact.Description
+    images: pd.DataFrame, logits: torch.Tensor, config: artifact.ModelConfig
 ) -> pd.DataFrame:
     """`images` with what `logits`, float (n, species), say of them."""
-    best = np.array(description.species)[logits.argmax(1).numpy()]
-    shares = probabilities(logits.double().numpy(), description.temperature)  # (n, species)
+    best = np.array(config.species)[logits.argmax(1).numpy()]
+    shares = probabilities(logits.double().numpy(), config.temperature)  # (n, species)
     table = images[COLUMNS[:-1]].reset_index(drop=True)
-    return table.assign(predicted=best).join(pd.DataFrame(shares, columns=description.species))
+    return table.assign(predicted=best).join(pd.DataFrame(shares, columns=config.species))
 
 
 def _rows(source: Version, images: pd.DataFrame) -> tuple[Packed, torch.Tensor]:

@@ -12,17 +12,17 @@ import torch
 from fishline.core.errors import UserError
 from fishline.core.paths import MODELS
 from fishline.data.dataset import Images
-from fishline.evaluation.metrics import Report, report
+from fishline.evaluation.metrics import ClassificationReport, report
 from fishline.models import artifact
-from fishline.models.artifact import Description, Normalize
+from fishline.models.artifact import ModelConfig, Normalize
 from fishline.models.calibration import calibration_error, probabilities
 from fishline.models.inference import classify, embed
 from fishline.models.networks import Network
-from fishline.models.novelty import UNKNOWN, Known, read_known
+from fishline.models.novelty import UNKNOWN, MahalanobisDetector, load_detector
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TestRun:
     """One model and what it makes of its test images.
 
     distances:   float (n,), of each image to the nearest of the model's species
@@ -32,9 +32,9 @@ class Outcome:
     """
 
     network: Network
-    description: Description
-    known: Known
-    report: Report
+    config: ModelConfig
+    known: MahalanobisDetector
+    report: ClassificationReport
     distances: npt.NDArray[np.float64]
     predictions: pd.DataFrame
     numbers: dict[str, float]
@@ -42,28 +42,28 @@ class Outcome:
     @property
     def confidence(self) -> pd.Series[float]:
         """The probability of the predicted species, of each image."""
-        return self.predictions[list(self.description.species)].max(axis=1)
+        return self.predictions[list(self.config.species)].max(axis=1)
 
 
-def put_to_test(model: str, test: Images, device: torch.device) -> Outcome:
+def evaluate_model(model: str, test: Images, device: torch.device) -> TestRun:
     """Test `models/<model>`.
 
     Raises:
         UserError: it is not for these images.
     """
-    network, description = artifact.load(MODELS / model)
-    known = read_known(MODELS / model)
-    _require_fit(model, description, test)
-    embeddings, labels = embed(network.to(device), Normalize(description), test)
+    network, config = artifact.load(MODELS / model)
+    known = load_detector(MODELS / model)
+    _require_fit(model, config, test)
+    embeddings, labels = embed(network.to(device), Normalize(config), test)
     logits, truth = classify(network, embeddings).numpy(), labels.numpy()
     found = report(truth, logits.argmax(1), test.species)
-    shares = probabilities(logits, description.temperature)
+    shares = probabilities(logits, config.temperature)
     distances = known.distances(embeddings.numpy())
     unknown = distances > known.limit
     numbers = {
         "calibration_error": calibration_error(shares, truth),
         "calibration_error_before": calibration_error(probabilities(logits), truth),
-        "temperature": description.temperature,
+        "temperature": config.temperature,
         "taken_for_unknown": float(unknown.mean()),
     }
     table = test.table[["file", "sha256", "original", "species"]].assign(
@@ -72,13 +72,13 @@ def put_to_test(model: str, test: Images, device: torch.device) -> Outcome:
     )
     rounded = pd.DataFrame(shares.round(6), columns=list(test.species))
     predictions = pd.concat([table, rounded], axis=1)
-    return Outcome(network, description, known, found, distances, predictions, numbers)
+    return TestRun(network, config, known, found, distances, predictions, numbers)
 
 
-def _require_fit(model: str, description: Description, images: Images) -> None:
-    if (description.species, description.image_size) != (images.species, images.size):
+def _require_fit(model: str, config: ModelConfig, images: Images) -> None:
+    if (config.species, config.image_size) != (images.species, images.size):
         raise UserError(
-            f"{MODELS / model} is for {description.image_size} pixels and the species "
-            f"{', '.join(description.species)}; the test images have {images.size} pixels and "
+            f"{MODELS / model} is for {config.image_size} pixels and the species "
+            f"{', '.join(config.species)}; the test images have {images.size} pixels and "
             f"{', '.join(images.species)}. `dvc repro` trains it anew."
         )

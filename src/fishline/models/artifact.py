@@ -1,6 +1,6 @@
 """Networks, what is frozen in them, and the two files that hold one.
 
-A model's folder holds `model.safetensors` (the weights) and `model.json` (`Description`): what
+A model's folder holds `model.safetensors` (the weights) and `model.json` (`ModelConfig`): what
 evaluation, fine-tuning and serving must know, written once, so that none can disagree. Beside
 them lies `known.safetensors` (novelty.py).
 """
@@ -22,7 +22,7 @@ from fishline.models.networks import NETWORKS, Network
 
 
 @dataclass(frozen=True)
-class Description:
+class ModelConfig:
     """What a model is and what it expects.
 
     network, arguments: the name in `NETWORKS` and what its class is called with
@@ -43,11 +43,9 @@ class Description:
     temperature: float = 1.0
 
 
-def build(description: Description) -> Network:
-    """The network that `description` names, with fresh weights."""
-    return NETWORKS[description.network](**description.arguments).to(
-        memory_format=torch.channels_last
-    )
+def build(config: ModelConfig) -> Network:
+    """The network that `config` names, with fresh weights."""
+    return NETWORKS[config.network](**config.arguments).to(memory_format=torch.channels_last)
 
 
 def scale(pixels: torch.Tensor) -> torch.Tensor:
@@ -61,16 +59,16 @@ class Normalize(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, description: Description) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(description.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(description.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return (images - self.mean) / self.std
 
 
-def save(folder: Path, network: Network, description: Description) -> None:
+def save(folder: Path, network: Network, config: ModelConfig) -> None:
     """Write `model.safetensors` and `model.json`; the same weights give the same bytes.
 
     Raises:
@@ -82,16 +80,16 @@ def save(folder: Path, network: Network, description: Description) -> None:
             save_file(weights, temporary)
         except SafetensorError as error:
             raise OSError(f"{folder} cannot be written: {error}") from None
-    write_json(folder / "model.json", asdict(description))
+    write_json(folder / "model.json", asdict(config))
 
 
-def load(folder: Path) -> tuple[Network, Description]:
+def load(folder: Path) -> tuple[Network, ModelConfig]:
     """The network in `folder`, on the CPU, in eval mode.
 
     Raises:
         UserError: a file is missing or broken, or the weights do not fit the described network.
     """
-    network, description = _read_description(folder / "model.json")
+    network, config = _read_config(folder / "model.json")
     path = folder / "model.safetensors"
     try:
         network.load_state_dict(load_file(path))
@@ -99,21 +97,21 @@ def load(folder: Path) -> tuple[Network, Description]:
         raise UserError(f"{path} cannot be read ({error}); `dvc repro` makes it") from None
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the network in model.json: {error}") from None
-    return network.eval(), description
+    return network.eval(), config
 
 
-def _read_description(path: Path) -> tuple[Network, Description]:
+def _read_config(path: Path) -> tuple[Network, ModelConfig]:
     try:
         raw: dict[str, Any] = read_json(path)
         lists = {key: tuple(raw[key]) for key in ("species", "mean", "std")}
-        description = Description(**{**raw, **lists})
-        network = build(description)
-        Normalize(description)
+        config = ModelConfig(**{**raw, **lists})
+        network = build(config)
+        Normalize(config)
     except FileNotFoundError:
         raise UserError(f"{path} not found; `dvc repro` makes it") from None
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{path} does not describe a model: {error}") from None
-    size, classes = description.image_size, len(description.species)
-    if description.arguments != {"classes": classes, "image_size": size}:
+    size, classes = config.image_size, len(config.species)
+    if config.arguments != {"classes": classes, "image_size": size}:
         raise UserError(f"{path} contradicts itself: arguments against species and image_size")
-    return network, description
+    return network, config

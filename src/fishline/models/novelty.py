@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Known:
+class MahalanobisDetector:
     """Where the known species lie among the embeddings.
 
     means:     float32 (species, d)
@@ -53,9 +53,9 @@ class Known:
         return far
 
 
-def find_known(
+def fit_detector(
     embeddings: Floats, labels: npt.NDArray[np.integer], validation: Floats, recall: float
-) -> Known:
+) -> MahalanobisDetector:
     """Means and covariance of the training images; the limit that keeps `recall` of validation.
 
     Args:
@@ -68,11 +68,11 @@ def find_known(
 
     means = np.stack([embeddings[labels == each].mean(0) for each in np.unique(labels)])
     fitted = LedoitWolf(assume_centered=True).fit(embeddings - means[labels])
-    known = Known(means, fitted.precision_.astype(np.float32), float("inf"))
+    known = MahalanobisDetector(means, fitted.precision_.astype(np.float32), float("inf"))
     if recall == 1:
         return known
     limit = float(np.quantile(known.distances(validation), recall))
-    return Known(known.means, known.precision, limit)
+    return MahalanobisDetector(known.means, known.precision, limit)
 
 
 def separation(
@@ -94,7 +94,7 @@ def separation(
     }
 
 
-def write_known(folder: Path, known: Known) -> None:
+def save_detector(folder: Path, known: MahalanobisDetector) -> None:
     """Write `known.safetensors`.
 
     Raises:
@@ -109,14 +109,16 @@ def write_known(folder: Path, known: Known) -> None:
         temporary.write_bytes(save(tensors))
 
 
-def read_known(folder: Path) -> Known:
-    """What `write_known` wrote.
+def load_detector(folder: Path) -> MahalanobisDetector:
+    """What `save_detector` wrote.
 
     Raises:
         UserError: the file is missing or broken.
     """
     try:
         tensors = load_file(folder / FILE)
-        return Known(tensors["means"], tensors["precision"], float(tensors["limit"][0]))
+        return MahalanobisDetector(
+            tensors["means"], tensors["precision"], float(tensors["limit"][0])
+        )
     except (OSError, SafetensorError, KeyError) as error:
         raise UserError(f"{folder / FILE} cannot be read ({error}); `dvc repro` makes it") from None

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from fishline.core.errors import UserError
-from fishline.core.params import Params, Part
+from fishline.core.params import Params, Trainable
 from fishline.core.paths import BASE, CACHE, MODELS
 from fishline.data.dataset import Images
-from fishline.models.artifact import Description, load
+from fishline.models.artifact import ModelConfig, load
 from fishline.models.networks import Network
 
 
@@ -31,17 +31,17 @@ def replace_head(network: Network, classes: int, keep: bool = False) -> None:
     network.classifier[-1] = new
 
 
-def freeze(network: Network, train: Part) -> nn.Module:
+def freeze(network: Network, train: Trainable) -> nn.Module:
     """Freeze all of `network` but the part that `train` names, which is returned.
 
     Parameters alone: a frozen batch norm in training mode would still move its running
     statistics, so `training.fit` keeps everything outside the returned part in eval mode.
     """
     network.requires_grad_(False)
-    return part_of(network, train).requires_grad_(True)
+    return trainable_part(network, train).requires_grad_(True)
 
 
-def part_of(network: Network, train: Part) -> nn.Module:
+def trainable_part(network: Network, train: Trainable) -> nn.Module:
     """The part of `network` that `train` names."""
     parts = {"head": network.classifier[-1], "classifier": network.classifier, "all": network}
     return parts[train]
@@ -71,7 +71,7 @@ def divide(network: Network, trainable: nn.Module) -> tuple[nn.Sequential | None
     return nn.Sequential(*layers[:first]), nn.Sequential(*layers[first:])
 
 
-def start(params: Params, train: Images) -> tuple[Network, Description]:
+def start(params: Params, train: Images) -> tuple[Network, ModelConfig]:
     """The base model with a head for the species of `train`.
 
     Raises:
@@ -80,16 +80,16 @@ def start(params: Params, train: Images) -> tuple[Network, Description]:
     network, base = load(MODELS / BASE)
     _require_fit(base, params, train)
     replace_head(network, len(train.species), keep=params.finetune.mode == "extend")
-    description = replace(
+    config = replace(
         base,
         arguments={**base.arguments, "classes": len(train.species)},
         species=train.species,
         split=params.split.strategy,
     )
-    return network, description
+    return network, config
 
 
-def _require_fit(base: Description, params: Params, images: Images) -> None:
+def _require_fit(base: ModelConfig, params: Params, images: Images) -> None:
     folder = MODELS / BASE
     if base.image_size != images.size:
         raise UserError(

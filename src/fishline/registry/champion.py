@@ -44,7 +44,7 @@ def _now() -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """One move of the champion.
 
     action:   promote or rollback
@@ -75,16 +75,16 @@ class Entry:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def read(text: str) -> Entry | None:
+def read(text: str) -> HistoryEntry | None:
     """An entry; None if `text` is none."""
     try:
         values: dict[str, Any] = json.loads(text)
-        return Entry(**values)
+        return HistoryEntry(**values)
     except (ValueError, TypeError):
         return None
 
 
-def history(store: Store) -> list[Entry]:
+def history(store: Store) -> list[HistoryEntry]:
     """All moves, the oldest first."""
     last = _present(store)
     found = [read(text) for key, text in store.tags().items() if key.startswith(PREFIX)]
@@ -93,7 +93,7 @@ def history(store: Store) -> list[Entry]:
     return [replace(e, done=e.done or (e.champion, e.key) == last) for e in entries]
 
 
-def move(store: Store, entry: Entry) -> None:
+def move(store: Store, entry: HistoryEntry) -> None:
     """Make `entry.champion` the champion."""
     settle(store)
     store.tag(entry.key, entry.text())

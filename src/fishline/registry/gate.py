@@ -20,7 +20,7 @@ DRIFT = 0.01  # of a probability: far more than rounding does, far less than oth
 
 
 @dataclass(frozen=True)
-class Retest:
+class ReproducibilityCheck:
     """A model asked again about the images that it was tested on.
 
     recorded:  the accuracy that its run has
@@ -53,7 +53,7 @@ class Facts:
     champion: str
     difference: Difference | str
     leaked: int | str
-    retest: Retest | str
+    reproducibility: ReproducibilityCheck | str
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def judge(facts: Facts, settings: Gate) -> tuple[Verdict, ...]:
         "recall_margin": _recall(facts, settings.recall_margin),
         "leak_audit": _leaks(facts) if settings.leak_audit else off,
         "clean_tree": _tree(facts.tags) if settings.clean_tree else off,
-        "reproduces": _reproduces(facts.retest) if settings.reproduces else off,
+        "reproduces": _reproduces(facts.reproducibility) if settings.reproduces else off,
     }
     return tuple(Verdict(rule, each.passed, each.figures) for rule, each in found.items())
 
@@ -146,7 +146,7 @@ def _tree(tags: Mapping[str, str]) -> Verdict:
     return _said(False, f"{changed} changed since {commit}; commit, then train")
 
 
-def _reproduces(found: Retest | str) -> Verdict:
+def _reproduces(found: ReproducibilityCheck | str) -> Verdict:
     if isinstance(found, str):
         return _said(False, found)
     same = abs(found.accuracy - found.recorded) <= ROUNDING + found.ties / found.images

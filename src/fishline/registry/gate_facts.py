@@ -16,7 +16,7 @@ from fishline.data.prepare.leaks import leaked
 from fishline.evaluation import retest
 from fishline.evaluation.comparison import on_same_photographs
 from fishline.evaluation.statistics import Difference, difference
-from fishline.registry.gate import Facts, Retest
+from fishline.registry.gate import Facts, ReproducibilityCheck
 from fishline.tracking import versions
 from fishline.tracking.versions import Version
 
@@ -37,7 +37,7 @@ def facts(candidate: Version, champion: Version | None) -> Facts:
         champion=str(champion or ""),
         difference=compared,
         leaked=_or_why(lambda: _leaked(candidate)),
-        retest=_or_why(lambda: _retest(candidate)),
+        reproducibility=_or_why(lambda: _retest(candidate)),
     )
 
 
@@ -64,7 +64,7 @@ def _leaked(version: Version) -> int:
     return audited if table is None else max(audited, leaked(table))
 
 
-def _retest(version: Version) -> Retest:
+def _retest(version: Version) -> ReproducibilityCheck:
     """Ask `version` again about its test images."""
     then = retest.required(version, retest.PREDICTIONS)
     if "test_accuracy" not in version.metrics:
@@ -74,7 +74,7 @@ def _retest(version: Version) -> Retest:
     recorded, found = then[species].to_numpy(float), now[species].to_numpy(float)
     changed = then["predicted"].to_numpy() != now["predicted"].to_numpy()
     ties = changed & (_lead(recorded) < TIE)
-    return Retest(
+    return ReproducibilityCheck(
         images=len(now),
         recorded=version.metrics["test_accuracy"],
         accuracy=float((now["species"] == now["predicted"]).mean()),

@@ -9,7 +9,7 @@ import click
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from fishline.registry import champion
-from fishline.registry.champion import Entry
+from fishline.registry.champion import HistoryEntry
 from fishline.tracking import versions
 from fishline.tracking.aliases import RegisteredModel
 
@@ -31,13 +31,13 @@ def history(name: str, as_json: bool) -> None:
     click.echo(tabulate(rows, head, "simple", disable_numparse=True))
 
 
-def _row(entry: Entry) -> list[str]:
+def _row(entry: HistoryEntry) -> list[str]:
     time = entry.time[:19].replace("T", " ")
     former = "none" if entry.replaced is None else str(entry.replaced)
     return [time, entry.action, former, str(entry.champion), entry.who, said(entry)]
 
 
-def said(entry: Entry) -> str:
+def said(entry: HistoryEntry) -> str:
     """What the gate said of a move, and whether the move came to its end."""
     failed = [rule for rule, text in entry.verdicts.items() if not text.startswith("pass")]
     if not entry.verdicts:

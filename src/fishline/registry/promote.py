@@ -18,7 +18,7 @@ from fishline.core.git import GitError, git
 from fishline.core.params import Gate, load_params
 from fishline.registry import champion as registry_champion
 from fishline.registry import gate, git_tags
-from fishline.registry.champion import PREVIOUS, Entry
+from fishline.registry.champion import PREVIOUS, HistoryEntry
 from fishline.registry.gate import Verdict
 from fishline.tracking import versions as tracking_versions
 from fishline.tracking.aliases import RegisteredModel, needs_registry
@@ -67,7 +67,7 @@ def promote(
                 f"{candidate} is not promoted; {champion or 'no version'} stays champion\n{why}\n"
                 '`--force --reason "…"` promotes it nevertheless.'
             )
-        entry = Entry(
+        entry = HistoryEntry(
             "promote",
             champion.number if champion else None,
             candidate.number,
@@ -98,7 +98,7 @@ def rollback(name: str, as_json: bool = False) -> None:
             f"makes version N the champion, `fishline models {name}` lists them"
         )
     back = tracking_versions.find(f"{name}/{previous}")
-    if not _move(store, Entry("rollback", champion, previous, whoever()), back):
+    if not _move(store, HistoryEntry("rollback", champion, previous, whoever()), back):
         raise UserError(f"somebody else moved the champion of {name} meanwhile; look, then decide")
     said = f"{name}/{previous} is the champion again, {name}/{champion} the previous"
     _say(said, as_json, back, _version(name, champion), moved=True)
@@ -149,7 +149,7 @@ def _judge(
     return verdicts
 
 
-def _move(store: RegisteredModel, entry: Entry, version: Version) -> bool:
+def _move(store: RegisteredModel, entry: HistoryEntry, version: Version) -> bool:
     """Keep what `version` needs, then move; False if the champion is not what `entry` says."""
     kept = git_tags.keep(version)
     with needs_registry(), store_lock():

@@ -24,7 +24,7 @@ from PIL import Image
 
 import fishline
 from fishline.data.decode import Pixels
-from fishline.models.artifact import Description
+from fishline.models.artifact import ModelConfig
 from fishline.models.networks import BACKBONES
 
 COLUMN = "photograph"  # mlflow_model.py says the same
@@ -45,18 +45,18 @@ SIGNATURE = ModelSignature(
 
 
 def log_model(
-    run_id: str, description: Description, pixels: Pixels, folder: Path, params: Mapping[str, Any]
+    run_id: str, config: ModelConfig, pixels: Pixels, folder: Path, params: Mapping[str, Any]
 ) -> str:
     """Log the model in `folder` to the active run, once; the model's id.
 
     Args:
         run_id: the active run.
         pixels: an image to ask it about as an example, uint8 (size, size, 3).
-        folder: what `models.save` and `write_known` wrote.
+        folder: what `models.save` and `save_detector` wrote.
     """
     if known := _logged(run_id):
         return known
-    needed = REQUIREMENTS + ["torchvision"] * (description.network in BACKBONES)
+    needed = REQUIREMENTS + ["torchvision"] * (config.network in BACKBONES)
     info = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(Path(__file__).parent / "mlflow_model.py"),
@@ -65,7 +65,7 @@ def log_model(
         signature=SIGNATURE,
         input_example=pd.DataFrame({COLUMN: [_base64_jpeg(pixels)]}),
         pip_requirements=[f"{name}=={version(name)}" for name in needed],
-        metadata={"species": list(description.species), "image_size": description.image_size},
+        metadata={"species": list(config.species), "image_size": config.image_size},
         params={key: str(value) for key, value in params.items()},
     )
     model_id: str = info.model_id

@@ -40,7 +40,7 @@ def predict(photographs: Sequence[Path], model: str, form: Form) -> int:
     if not paths:
         raise UserError(f"no photographs in {', '.join(map(str, photographs))}")
     predictor = load(model)
-    species = predictor.description.species
+    species = predictor.config.species
     if form == "text":  # who reads this may not know the model
         said = f"{model} knows {', '.join(species)}; any other fish may be taken for one of these"
         click.echo(said, err=True)

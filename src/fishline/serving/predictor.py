@@ -21,10 +21,10 @@ from fishline.core.parallel import in_threads
 from fishline.data.decode import Pixels, decode
 from fishline.data.photo_files import MAX_BYTES, read, reason
 from fishline.models import artifact
-from fishline.models.artifact import Description, Normalize, scale
+from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.calibration import probabilities
 from fishline.models.networks import Network
-from fishline.models.novelty import UNKNOWN, read_known
+from fishline.models.novelty import UNKNOWN, load_detector
 
 BATCH = 32  # photographs: more are no quicker on a processor
 DATA_URL = re.compile(r"data:[^,]*;base64,")
@@ -66,11 +66,11 @@ class Predictor:
             UserError: the folder holds no whole model.
         """
         self.network: Network
-        self.description: Description
-        self.network, self.description = artifact.load(folder)
-        self.known = read_known(folder)
+        self.config: ModelConfig
+        self.network, self.config = artifact.load(folder)
+        self.known = load_detector(folder)
         self.device = torch.device(device)
-        self.normalize = Normalize(self.description).to(self.device)
+        self.normalize = Normalize(self.config).to(self.device)
         self.network.to(self.device)
 
     def predict(self, photographs: Iterable[Photograph]) -> Iterator[Answer]:
@@ -82,7 +82,7 @@ class Predictor:
     def _decode(self, photograph: Photograph) -> Pixels | str:
         """The pixels, or why there are none."""
         try:
-            return decode(content(photograph), self.description.image_size).pixels
+            return decode(content(photograph), self.config.image_size).pixels
         except Exception as error:  # a decoder may raise anything on a broken file
             return reason(error)
 
@@ -98,9 +98,9 @@ class Predictor:
         images = self.normalize(scale(torch.from_numpy(pixels).to(self.device)))
         embeddings = self.network.embed(images)
         logits = self.network.classifier[-1](embeddings).cpu().numpy()
-        shares = probabilities(logits, self.description.temperature)
+        shares = probabilities(logits, self.config.temperature)
         unknown = self.known.is_unknown(embeddings.cpu().numpy())
-        names = self.description.species
+        names = self.config.species
         return [
             Answer(
                 UNKNOWN if odd else names[int(row.argmax())],

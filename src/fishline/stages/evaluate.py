@@ -21,9 +21,9 @@ from fishline.evaluation import figures
 from fishline.evaluation.metrics import by_species, headline, of_species
 from fishline.evaluation.mistakes import write_mistakes
 from fishline.evaluation.report import card, write_report
-from fishline.evaluation.report_data import Findings, gather, name_of
+from fishline.evaluation.report_data import ReportData, gather, name_of
 from fishline.evaluation.statistics import accuracy_interval
-from fishline.evaluation.test_run import Outcome, put_to_test
+from fishline.evaluation.test_run import TestRun, evaluate_model
 from fishline.models.artifact import Normalize
 from fishline.models.devices import find_device, seed_everything
 from fishline.models.inference import embed
@@ -39,7 +39,9 @@ def main() -> None:
     seed_everything(params.seed)
     device = find_device(params.device)
     images = {model: model_images(model, params) for model in TASKS}
-    tested = {model: put_to_test(model, parts["test"], device) for model, parts in images.items()}
+    tested = {
+        model: evaluate_model(model, subsets["test"], device) for model, subsets in images.items()
+    }
     summaries = {model: _summary(model, found, params) for model, found in tested.items()}
     reliability = {
         model: found.numbers | _unknown(found, images) for model, found in tested.items()
@@ -52,17 +54,17 @@ def main() -> None:
         title = f"{name_of(model, params)}, test images"
         _publish(model, title, tested[model], measured[model])
     findings = [
-        gather(model, tested[model], parts, measured[model], params)
-        for model, parts in images.items()
+        gather(model, tested[model], subsets, measured[model], params)
+        for model, subsets in images.items()
     ]
     _report(findings, params)
     for each in findings:
-        n, accuracy = len(each.outcome.predictions), each.outcome.report.accuracy
+        n, accuracy = len(each.test_run.predictions), each.test_run.report.accuracy
         print(f"evaluate: {each.model}: test accuracy {accuracy:.3f}, {n} images")
     print(f"evaluate: {REPORT}")
 
 
-def _summary(model: str, tested: Outcome, params: Params) -> dict[str, float]:
+def _summary(model: str, tested: TestRun, params: Params) -> dict[str, float]:
     """The headline; of a model for old and new species also the accuracy on either."""
     found, both = tested.report, tasks(model, params)
     low, high = accuracy_interval(tested.predictions)
@@ -73,23 +75,23 @@ def _summary(model: str, tested: Outcome, params: Params) -> dict[str, float]:
     }
     if len(both) == 1:
         return summary
-    parts = {task: of_species(found, getattr(params, task).species) for task in both}
-    return summary | {f"{task}_accuracy": accuracy for task, accuracy in parts.items()}
+    subsets = {task: of_species(found, getattr(params, task).species) for task in both}
+    return summary | {f"{task}_accuracy": accuracy for task, accuracy in subsets.items()}
 
 
-def _unknown(tested: Outcome, images: Mapping[str, Mapping[str, Images]]) -> dict[str, float]:
+def _unknown(tested: TestRun, images: Mapping[str, Mapping[str, Images]]) -> dict[str, float]:
     """How well a model tells other species' test images as unknown, where there are any."""
-    mine = set(tested.description.species)
+    mine = set(tested.config.species)
     others = [p["test"] for p in images.values() if not mine & set(p["test"].species)]
     if not others:
         return {}
-    embeddings, _ = embed(tested.network, Normalize(tested.description), others[0])
+    embeddings, _ = embed(tested.network, Normalize(tested.config), others[0])
     distances = tested.known.distances(embeddings.numpy())
     told = float((distances > tested.known.limit).mean())
     return {"others_told_unknown": told} | separation(tested.distances, distances)
 
 
-def _publish(model: str, title: str, tested: Outcome, summary: dict[str, float]) -> None:
+def _publish(model: str, title: str, tested: TestRun, summary: dict[str, float]) -> None:
     """Draw a model's matrices, and add metrics and pictures to the run that trained it."""
     found = tested.report
     files = figures.write_confusion(PLOTS / f"{model}-confusion", found, title)
@@ -106,7 +108,7 @@ def _publish(model: str, title: str, tested: Outcome, summary: dict[str, float])
         )
 
 
-def _report(found: list[Findings], params: Params) -> None:
+def _report(found: list[ReportData], params: Params) -> None:
     """Write the page, the cards and the mistakes; add them to the runs and registered versions."""
     write_report(REPORT, found, params)
     for each in found:

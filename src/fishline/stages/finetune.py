@@ -23,16 +23,16 @@ from fishline.training import run
 def main() -> None:
     params = load_params()
     rng = seed_everything(params.seed)
-    parts = model_images(FINETUNED, params)
-    network, description = start(params, parts["train"])
+    subsets = model_images(FINETUNED, params)
+    network, config = start(params, subsets["train"])
     job = run.Job(
         stage="finetune",
         model=FINETUNED,
         settings=training(params, params.finetune),
         network=network,
         trainable=freeze(network, params.finetune.train),
-        description=description,
-        parts=parts,
+        config=config,
+        subsets=subsets,
         rng=rng,
         tags=base_tags(run_record(BASE)),
         origin=hashlib.sha256((MODELS / BASE / "model.safetensors").read_bytes()).hexdigest(),

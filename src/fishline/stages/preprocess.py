@@ -160,7 +160,7 @@ def _look_up(files: pd.DataFrame, packed: Cache) -> pd.DataFrame:
     """
     rows = files["index"].to_numpy(np.int64)
     width, height = packed.column("width"), packed.column("height")
-    found = find_copies(lambda some: packed.take(some, "look"), width / height)
+    found = find_copies(lambda some: packed.take(some, "thumbnail"), width / height)
     alike = np.where(found.alike < 0, -1, found.group[found.alike])
     return files.assign(
         index=rows,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fishline.core.params import Params, load_params, training
 from fishline.core.paths import BASE
 from fishline.data.dataset import Images, mean_and_std, model_images
-from fishline.models.artifact import Description, build
+from fishline.models.artifact import ModelConfig, build
 from fishline.models.devices import seed_everything
 from fishline.models.pretrained import MEAN, STD, initialize, is_torchvisions
 from fishline.models.transfer import freeze
@@ -18,9 +18,9 @@ from fishline.training import run
 def main() -> None:
     params = load_params()
     rng = seed_everything(params.seed)
-    parts = model_images(BASE, params)
-    description = _describe(params, parts["train"])
-    network = build(description)
+    subsets = model_images(BASE, params)
+    config = _describe(params, subsets["train"])
+    network = build(config)
     origin = initialize(network, params.model.name, params.model.weights)
     job = run.Job(
         stage="train-base",
@@ -28,8 +28,8 @@ def main() -> None:
         settings=training(params, params),
         network=network,
         trainable=freeze(network, "all"),
-        description=description,
-        parts=parts,
+        config=config,
+        subsets=subsets,
         rng=rng,
         tags={"model.weights.sha256": origin} if origin else {},
         origin=origin,
@@ -37,11 +37,11 @@ def main() -> None:
     run.run(job, params)
 
 
-def _describe(params: Params, train: Images) -> Description:
+def _describe(params: Params, train: Images) -> ModelConfig:
     # Weights learnt elsewhere expect the normalisation that they were learnt with.
     given = is_torchvisions(params.model.name) and params.model.weights != "none"
     mean, std = (MEAN, STD) if given else mean_and_std(train)
-    return Description(
+    return ModelConfig(
         network=params.model.name,
         arguments={"classes": len(params.base.species), "image_size": train.size},
         species=params.base.species,

@@ -24,7 +24,7 @@ from fishline.data.dataset import Images, model_images
 from fishline.data.prepare.leaks import leaked
 from fishline.studies.subsampling import Learner, count_photographs, draw_photographs
 from fishline.tracking import run, store
-from fishline.tracking.metric_buffer import LOST, RunLog
+from fishline.tracking.metric_buffer import LOST, MetricBuffer
 from fishline.tracking.provenance import base_tags, run_tags, stage_params
 
 CONFIDENCE = 0.95
@@ -107,21 +107,21 @@ def write(draws: pd.DataFrame, title: str) -> list[Path]:
 
 def main(photographs: str, draws: int) -> None:
     params = load_params()
-    parts = model_images(FINETUNED, params)
-    counts = count_photographs(parts["train"].table, params.finetune.species)
+    subsets = model_images(FINETUNED, params)
+    counts = count_photographs(subsets["train"].table, params.finetune.species)
     most = max(counts.values())
     asked = read_sizes(photographs, most)
     sizes = sorted({min(size, most) for size in asked})
-    learner = Learner(params, parts)
-    _say_what(asked, counts, parts)
+    learner = Learner(params, subsets)
+    _say_what(asked, counts, subsets)
     options = {"curve.photographs": ", ".join(map(str, sizes)), "curve.draws": draws}
     logged = stage_params("finetune", params) | options
-    tables = [images.table for images in parts.values()]
+    tables = [images.table for images in subsets.values()]
     tags = {**run_tags("curve", tables, params.split.strategy), **base_tags(run_record(BASE))}
-    with run.stage_run("curve", logged, parts, tags, system_metrics=params.system_metrics) as log:
+    with run.stage_run("curve", logged, subsets, tags, system_metrics=params.system_metrics) as log:
         rows: list[dict[str, float]] = []
         for size in sizes:
-            rows += _measure(learner, params, parts["train"].table, size, draws)
+            rows += _measure(learner, params, subsets["train"].table, size, draws)
             found = _metrics(pd.DataFrame(rows))
             click.echo(f"curve: {size} photographs: test accuracy {found['test_accuracy']:.3f}")
             log.add(found, size)
@@ -132,7 +132,9 @@ def main(photographs: str, draws: int) -> None:
     _print(summarize(table), most)
 
 
-def _say_what(asked: Sequence[int], counts: Mapping[str, int], parts: Mapping[str, Images]) -> None:
+def _say_what(
+    asked: Sequence[int], counts: Mapping[str, int], subsets: Mapping[str, Images]
+) -> None:
     most = max(counts.values())
     click.echo(
         "curve: photographs to train with: "
@@ -142,7 +144,7 @@ def _say_what(asked: Sequence[int], counts: Mapping[str, int], parts: Mapping[st
         click.echo("A species that has fewer than are asked for gives all that it has.")
     if max(asked) > most:
         click.echo(f"No species has {max(asked)}: that is cut to {most}, which is all.")
-    copies = leaked(pd.concat([images.table for images in parts.values()]))
+    copies = leaked(pd.concat([images.table for images in subsets.values()]))
     if copies:
         click.echo(
             f"{copies} test images show a photograph that is also in training: the accuracies are "
@@ -171,7 +173,7 @@ def _metrics(draws: pd.DataFrame) -> dict[str, float]:
     return {name: float(last[name]) for name in METRICS.values() if pd.notna(last[name])}
 
 
-def _log(log: RunLog, files: list[Path]) -> None:
+def _log(log: MetricBuffer, files: list[Path]) -> None:
     try:
         log.finish()
         run.log_files(files, "curve")

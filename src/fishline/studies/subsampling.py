@@ -30,7 +30,7 @@ from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze, start
 from fishline.training.batches import BATCH, Inputs
 from fishline.training.loop import Progress, fit
-from fishline.training.optim import Average
+from fishline.training.optim import EMA
 from fishline.training.trainer import Trainer
 
 
@@ -98,22 +98,22 @@ class Chosen:
 class Learner:
     """Fine-tunes the base model again and again; what is frozen runs once, for all of them."""
 
-    def __init__(self, params: Params, parts: Mapping[str, Images]) -> None:
+    def __init__(self, params: Params, subsets: Mapping[str, Images]) -> None:
         rng = seed_everything(params.seed)
-        self._params, self._images = params, parts["train"]
-        network, description = start(params, self._images)
+        self._params, self._images = params, subsets["train"]
+        network, config = start(params, self._images)
         self._trainer = Trainer(
             network,
             freeze(network, params.finetune.train),
-            Normalize(description),
+            Normalize(config),
             training(params, params.finetune),
             rng,
             self._images,
             params.finetune.views,
         )
         self._all = self._trainer.train
-        self._validation = self._trainer.validation(parts["validation"])
-        self._test = self._trainer.validation(_of(parts["test"], params.finetune.species))
+        self._validation = self._trainer.validation(subsets["validation"])
+        self._test = self._trainer.validation(_of(subsets["test"], params.finetune.species))
         self._fresh = deepcopy(self._trainer.state_dict())
 
     def accuracy(self, positions: Sequence[int], seed: int, title: str) -> float:
@@ -132,7 +132,7 @@ class Learner:
         network, _ = start(self._params, self._images)
         trainer.network.load_state_dict(network.state_dict())
         if trainer.average:
-            trainer.average = Average(trainer.network, trainer.settings.ema)
+            trainer.average = EMA(trainer.network, trainer.settings.ema)
 
 
 def _of(images: Images, species: Sequence[str]) -> Images:

@@ -17,7 +17,7 @@ BATCH = 1000  # metrics in one call, MLflow's limit
 
 
 @dataclass(frozen=True)
-class Entry:
+class MetricValue:
     """One value of a metric; sent twice, it is stored once: MLflow's key is all four together."""
 
     key: str
@@ -26,7 +26,7 @@ class Entry:
     step: int
 
 
-class RunLog:
+class MetricBuffer:
     """The metrics of a run: collected, and sent in batches when the store can be reached.
 
     What is not sent yet stays in `unsent`, which belongs into every checkpoint: a value is sent
@@ -35,12 +35,12 @@ class RunLog:
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        self.unsent: list[Entry] = []
+        self.unsent: list[MetricValue] = []
         self._quiet_until = 0.0
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
-        self.unsent += [Entry(key, value, now, step) for key, value in values.items()]
+        self.unsent += [MetricValue(key, value, now, step) for key, value in values.items()]
 
     def send(self) -> None:
         """Send all. A store that does not answer is not asked again for some minutes."""
@@ -68,7 +68,7 @@ class RunLog:
         self.unsent = []
 
 
-def send(run_id: str, entries: Sequence[Entry]) -> None:
+def send(run_id: str, entries: Sequence[MetricValue]) -> None:
     """Send `entries`, as many at a time as MLflow takes."""
     client = mlflow.MlflowClient()
     for first in range(0, len(entries), BATCH):

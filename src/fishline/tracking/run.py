@@ -17,7 +17,7 @@ import psutil
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
-from fishline.tracking.metric_buffer import LOST, RunLog, short
+from fishline.tracking.metric_buffer import LOST, MetricBuffer, short
 from fishline.tracking.provenance import data_hash
 from fishline.tracking.store import connect, experiment_name, tracking_uri, unusable
 
@@ -33,12 +33,12 @@ CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
 def stage_run(
     stage: str,
     params: Mapping[str, Any],
-    parts: Mapping[str, Images],
+    subsets: Mapping[str, Images],
     tags: Mapping[str, str],
     key: str = "",
     run_id: str | None = None,
     system_metrics: bool = False,
-) -> Iterator[RunLog]:
+) -> Iterator[MetricBuffer]:
     """One training stage as one MLflow run, with its parameters, tags and data.
 
     The run ends as FINISHED, as FAILED on an error, as KILLED on Ctrl-C.
@@ -60,13 +60,13 @@ def stage_run(
         mlflow.log_params(
             {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in params.items()}
         )
-        for part, images in parts.items():
-            _log_dataset(stage, part, images)
+        for subset, images in subsets.items():
+            _log_dataset(stage, subset, images)
     except LOST as error:
         raise unusable(error) from None
     status = "FAILED"
     try:
-        yield RunLog(run.info.run_id)
+        yield MetricBuffer(run.info.run_id)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -111,12 +111,12 @@ def _unseeded() -> Iterator[None]:
         random.setstate(state)
 
 
-def _log_dataset(stage: str, part: str, images: Images) -> None:
+def _log_dataset(stage: str, subset: str, images: Images) -> None:
     table = images.table[["file", "species", "original", "sha256"]].astype(str)
     dataset = mlflow.data.pandas_dataset.from_pandas(
-        table, name=f"{stage}-{part}", targets="species", digest=data_hash(table)
+        table, name=f"{stage}-{subset}", targets="species", digest=data_hash(table)
     )
-    mlflow.log_input(dataset, context=CONTEXTS[part])
+    mlflow.log_input(dataset, context=CONTEXTS[subset])
 
 
 def note(tags: Mapping[str, str]) -> None:
@@ -137,10 +137,10 @@ def log_audit(audit: Mapping[str, Any]) -> None:
     mlflow.log_metrics({copies: audit[copies], f"{copies}_if_random": audit["random"][copies]})
 
 
-def log_split(parts: Mapping[str, Images]) -> None:
+def log_split(subsets: Mapping[str, Images]) -> None:
     """Log which image was used for what, as `split.csv`: what a later comparison must know."""
     columns = ["file", "sha256", "original", "species", "part"]
-    whole = pd.concat([images.table[columns] for images in parts.values()])
+    whole = pd.concat([images.table[columns] for images in subsets.values()])
     mlflow.log_text(whole.to_csv(index=False), "split.csv")
 
 

@@ -7,7 +7,7 @@ import click
 from fishline.core.errors import UserError
 from fishline.tracking import store
 from fishline.tracking.checkpoints import kept
-from fishline.tracking.metric_buffer import LOST, Entry, send
+from fishline.tracking.metric_buffer import LOST, MetricValue, send
 
 
 def sync() -> None:
@@ -24,12 +24,12 @@ def sync() -> None:
             state = checkpoint.load() if held else None
             if not state or not state["unsent"]:
                 continue
-            sent += _send(state["run_id"], [Entry(*entry) for entry in state["unsent"]])
+            sent += _send(state["run_id"], [MetricValue(*entry) for entry in state["unsent"]])
             checkpoint.save(state | {"unsent": []})
     click.echo(f"{sent} values sent to {store.tracking_uri()}" if sent else "nothing to send")
 
 
-def _send(run_id: str, entries: list[Entry]) -> int:
+def _send(run_id: str, entries: list[MetricValue]) -> int:
     store.connect()
     try:
         send(run_id, entries)

@@ -8,29 +8,29 @@ from dataclasses import replace
 import torch
 
 from fishline.data.dataset import Images
-from fishline.models.artifact import Description, Normalize
+from fishline.models.artifact import ModelConfig, Normalize
 from fishline.models.calibration import find_temperature
 from fishline.models.inference import classify, embed
 from fishline.models.networks import Network
-from fishline.models.novelty import MOST, Known, find_known
+from fishline.models.novelty import MOST, MahalanobisDetector, fit_detector
 
 
-def find_reliability(
-    network: Network, description: Description, parts: Mapping[str, Images], recall: float
-) -> tuple[Description, Known]:
-    """`description` with the temperature of `network`, and what counts as known.
+def calibrate(
+    network: Network, config: ModelConfig, subsets: Mapping[str, Images], recall: float
+) -> tuple[ModelConfig, MahalanobisDetector]:
+    """`config` with the temperature of `network`, and what counts as known.
 
     Args:
         parts: train and validation.
         recall: share of the validation images that shall count as known.
     """
-    normalize = Normalize(description)
-    validation, labels = embed(network, normalize, parts["validation"])
+    normalize = Normalize(config)
+    validation, labels = embed(network, normalize, subsets["validation"])
     logits = classify(network, validation)
     temperature = find_temperature(logits.numpy(), labels.numpy())
-    train, train_labels = embed(network, normalize, _some(parts["train"]))
-    known = find_known(train.numpy(), train_labels.numpy(), validation.numpy(), recall)
-    return replace(description, temperature=temperature), known
+    train, train_labels = embed(network, normalize, _some(subsets["train"]))
+    known = fit_detector(train.numpy(), train_labels.numpy(), validation.numpy(), recall)
+    return replace(config, temperature=temperature), known
 
 
 def _some(images: Images) -> Images:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from fishline.core.params import Keep
 from fishline.training.batches import Inputs
-from fishline.training.trainer import Pass, State, Trainer
+from fishline.training.trainer import EpochState, State, Trainer
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Progress:
 
     history: list[Epoch] = field(default_factory=list)
     chosen: State = field(default_factory=dict)
-    under_way: Pass | None = None
+    under_way: EpochState | None = None
 
     def state_dict(self) -> State:
         """All of it as plain values and tensors."""
@@ -52,7 +52,7 @@ class Progress:
     def of(cls, state: State, device: torch.device) -> Progress:
         """What `state_dict` gave."""
         steps = state["under_way"]
-        under_way = steps and Pass(
+        under_way = steps and EpochState(
             steps["rng"], list(steps["losses"].to(device)), list(steps["lrs"])
         )
         return cls([Epoch(**epoch) for epoch in state["history"]], state["chosen"], under_way)
@@ -64,7 +64,7 @@ def fit(
     progress: Progress,
     title: str,
     after_step: Callable[[], None] = lambda: None,
-    after_epoch: Callable[[Epoch, Pass], None] = lambda epoch, steps: None,
+    after_epoch: Callable[[Epoch, EpochState], None] = lambda epoch, steps: None,
 ) -> list[Epoch]:
     """Run the epochs that `progress` leaves, then give the network the weights of `chosen_epoch`.
 
@@ -75,8 +75,8 @@ def fit(
     epochs = trainer.settings.epochs
     bar = tqdm(total=epochs, initial=len(progress.history), desc=title, unit="epoch", disable=None)
     while not is_over(progress.history, epochs, trainer.settings.patience):
-        under_way = progress.under_way = progress.under_way or trainer.start_pass()
-        speed = trainer.run_pass(under_way, after_step)
+        under_way = progress.under_way = progress.under_way or trainer.start_epoch()
+        speed = trainer.run_epoch(under_way, after_step)
         epoch = _epoch(trainer, validation, under_way, len(progress.history) + 1, speed)
         progress.history.append(epoch)
         progress.under_way = None
@@ -90,7 +90,9 @@ def fit(
     return progress.history
 
 
-def _epoch(trainer: Trainer, validation: Inputs, steps: Pass, number: int, speed: float) -> Epoch:
+def _epoch(
+    trainer: Trainer, validation: Inputs, steps: EpochState, number: int, speed: float
+) -> Epoch:
     losses = torch.stack(steps.losses).cpu().double()
     size = trainer.settings.batch_size
     sizes = torch.full_like(losses, size)

@@ -66,7 +66,7 @@ def make_schedule(optimizer: Optimizer, settings: Training, steps: int) -> LRSch
     return SequentialLR(optimizer, [up, main], milestones=[warm])
 
 
-class Average:
+class EMA:
     """An exponential moving average of a network's weights and statistics (`ema`, its decay)."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -21,15 +21,15 @@ from fishline.data.dataset import Images, epoch_length
 from fishline.evaluation import figures
 from fishline.evaluation.metrics import assess
 from fishline.models import artifact, transfer
-from fishline.models.artifact import Description, Normalize
+from fishline.models.artifact import ModelConfig, Normalize
 from fishline.models.devices import find_device
 from fishline.models.networks import Network
-from fishline.models.novelty import write_known
+from fishline.models.novelty import save_detector
 from fishline.serving import log_model
 from fishline.tracking import run as tracking_run
 from fishline.tracking import store, versions
 from fishline.tracking.checkpoints import Checkpoint, fingerprint, prune
-from fishline.tracking.metric_buffer import Entry, RunLog
+from fishline.tracking.metric_buffer import MetricBuffer, MetricValue
 from fishline.tracking.provenance import (
     data_hash,
     run_tags,
@@ -39,9 +39,9 @@ from fishline.tracking.provenance import (
 )
 from fishline.tracking.snapshot import snapshot
 from fishline.training import distributed
-from fishline.training.calibrate import find_reliability
+from fishline.training.calibrate import calibrate
 from fishline.training.loop import Epoch, Progress, chosen_epoch, fit
-from fishline.training.trainer import Pass, Trainer
+from fishline.training.trainer import EpochState, Trainer
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Job:
     settings: Training
     network: Network
     trainable: nn.Module
-    description: Description
-    parts: dict[str, Images]
+    config: ModelConfig
+    subsets: dict[str, Images]
     rng: torch.Generator
     tags: Mapping[str, str]
     origin: str
@@ -84,13 +84,13 @@ def run(job: Job, params: Params) -> None:
 
 
 def _run_first(job: Job, params: Params) -> None:
-    tables = [images.table for images in job.parts.values()]
-    tags = {**run_tags(job.stage, tables, job.description.split), **job.tags}
+    tables = [images.table for images in job.subsets.values()]
+    tags = {**run_tags(job.stage, tables, job.config.split), **job.tags}
     audit = _audit(job)
     logged = stage_params(job.stage, params)
     key = fingerprint(
         {"stage": job.stage, "params": logged, "origin": job.origin, "data": tags["data.hash"]}
-        | {"parts": {part: data_hash(images.table) for part, images in job.parts.items()}},
+        | {"parts": {subset: data_hash(images.table) for subset, images in job.subsets.items()}},
         distributed.world_size(),
     )
     checkpoint = Checkpoint(job.stage, key, job.settings.checkpoint_minutes)
@@ -99,7 +99,7 @@ def _run_first(job: Job, params: Params) -> None:
         saved = _resumable(job, checkpoint) if held else None
         run_id = saved["run_id"] if saved else None
         with tracking_run.stage_run(
-            job.stage, logged, job.parts, tags, key, run_id, params.system_metrics
+            job.stage, logged, job.subsets, tags, key, run_id, params.system_metrics
         ) as log:
             tags["git.snapshot"] = snapshot(log.run_id)
             tracking_run.note({"git.snapshot": tags["git.snapshot"]})
@@ -109,7 +109,7 @@ def _run_first(job: Job, params: Params) -> None:
             history = session.train(saved)
             with store.needs_store():
                 tracking_run.log_audit(audit)
-                tracking_run.log_split(job.parts)
+                tracking_run.log_split(job.subsets)
                 record = _publish(job, log, history, logged, tags, params.known_recall)
                 write_json(run_record(job.model), record)
         if held:
@@ -133,10 +133,10 @@ def _resumable(job: Job, checkpoint: Checkpoint) -> dict[str, Any] | None:
     return checkpoint.load()
 
 
-def _restore(log: RunLog, saved: dict[str, Any]) -> None:
+def _restore(log: MetricBuffer, saved: dict[str, Any]) -> None:
     """What the run does not have yet; if the store lost the run, the new one gets all epochs."""
     if log.run_id == saved["run_id"]:
-        log.unsent = [Entry(*entry) for entry in saved["unsent"]]
+        log.unsent = [MetricValue(*entry) for entry in saved["unsent"]]
         return
     for epoch in saved["progress"]["history"]:
         log.add({k: v for k, v in epoch.items() if k != "epoch"}, epoch["epoch"])
@@ -149,7 +149,7 @@ class _Session:
     """
 
     def __init__(
-        self, job: Job, log: RunLog | None = None, checkpoint: Checkpoint | None = None
+        self, job: Job, log: MetricBuffer | None = None, checkpoint: Checkpoint | None = None
     ) -> None:
         self.job, self.log, self.checkpoint = job, log, checkpoint
 
@@ -159,13 +159,13 @@ class _Session:
         self.trainer = Trainer(
             job.network,
             job.trainable,
-            Normalize(job.description),
+            Normalize(job.config),
             job.settings,
             job.rng,
-            job.parts["train"],
+            job.subsets["train"],
             job.views,
         )
-        validation = self.trainer.validation(job.parts["validation"])
+        validation = self.trainer.validation(job.subsets["validation"])
         self.progress = Progress()
         if state:
             self.trainer.load_state_dict(state["trainer"])
@@ -189,7 +189,7 @@ class _Session:
         if self.checkpoint and self.checkpoint.is_due(in_epoch=True):
             self.save()
 
-    def after_epoch(self, epoch: Epoch, steps: Pass) -> None:
+    def after_epoch(self, epoch: Epoch, steps: EpochState) -> None:
         if self.log:
             values = asdict(epoch)
             self.log.add(values, values.pop("epoch"))
@@ -220,7 +220,7 @@ class _Session:
 
 def _publish(
     job: Job,
-    log: RunLog,
+    log: MetricBuffer,
     history: list[Epoch],
     logged: dict[str, Any],
     tags: Mapping[str, str],
@@ -229,18 +229,18 @@ def _publish(
     """Write the model and its curves, log and register them; the record of it."""
     log.finish()
     folder = MODELS / job.model
-    description, known = find_reliability(job.network, job.description, job.parts, recall)
-    artifact.save(folder, job.network, description)
-    write_known(folder, known)
+    config, known = calibrate(job.network, job.config, job.subsets, recall)
+    artifact.save(folder, job.network, config)
+    save_detector(folder, known)
     kept = chosen_epoch(history, job.settings.keep)
     write_json(METRICS / f"{job.stage}.json", _summary(kept))
     tracking_run.log_metrics({"kept_epoch": kept.epoch, "kept_val_accuracy": kept.val_accuracy})
     tracking_run.log_metrics(_cost(job, history))
     tracking_run.log_files(_curves(job.stage, history), "plots")
     _log_validation(job)
-    train = job.parts["train"]
+    train = job.subsets["train"]
     example = train.pixels[train.rows[:1]].numpy()[0]
-    model_id = log_model.log_model(log.run_id, description, example, folder, logged)
+    model_id = log_model.log_model(log.run_id, config, example, folder, logged)
     version = versions.register(job.model, log.run_id, model_id, tags)
     name = versions.NAMES[job.model]
     return {"run_id": log.run_id, "model_id": model_id, "name": name, "version": version}
@@ -259,7 +259,7 @@ def _summary(kept: Epoch) -> dict[str, float]:
 
 def _cost(job: Job, history: list[Epoch]) -> dict[str, float]:
     """What learnt, and how long an epoch took."""
-    images = epoch_length(job.parts["train"].labels, job.settings.balance)
+    images = epoch_length(job.subsets["train"].labels, job.settings.balance)
     return {
         "trained_parameters": transfer.count_parameters(job.trainable),
         "seconds_per_epoch": median(images / epoch.images_per_second for epoch in history),
@@ -273,7 +273,7 @@ def _curves(stage: str, history: list[Epoch]) -> list[Path]:
 
 def _log_validation(job: Job) -> None:
     """Log the confusion matrix on the validation images, as picture and as data."""
-    found = assess(job.network, Normalize(job.description), job.parts["validation"])
+    found = assess(job.network, Normalize(job.config), job.subsets["validation"])
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "confusion"
         tracking_run.log_files(

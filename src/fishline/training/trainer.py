@@ -25,13 +25,13 @@ from fishline.models.networks import Network
 from fishline.models.transfer import divide
 from fishline.training import distributed
 from fishline.training.batches import BATCH, Computed, Inputs, Photographs, keep_features
-from fishline.training.optim import Average, make_loss, make_optimizer, make_schedule
+from fishline.training.optim import EMA, make_loss, make_optimizer, make_schedule
 
 State = dict[str, Any]
 
 
 @dataclass
-class Pass:
+class EpochState:
     """An epoch under way, between two steps.
 
     rng:    the generator's state when it began
@@ -77,7 +77,7 @@ class Trainer:
         steps = settings.epochs * math.ceil(self.length / settings.batch_size)
         self.schedule = make_schedule(self.optimizer, settings, steps)
         self.scaler = torch.amp.GradScaler(enabled=self.precision == torch.float16)
-        self.average = Average(network, settings.ema) if settings.ema else None
+        self.average = EMA(network, settings.ema) if settings.ema else None
         self._body = self._make_body()
 
     def _inputs(self, images: Images, augmented: bool, views: int = 1) -> Inputs:
@@ -103,10 +103,12 @@ class Trainer:
         """`images` as `validate` wants them."""
         return self._inputs(images, augmented=False)
 
-    def start_pass(self) -> Pass:
-        return Pass(self.rng.get_state())
+    def start_epoch(self) -> EpochState:
+        return EpochState(self.rng.get_state())
 
-    def run_pass(self, under_way: Pass, after_step: Callable[[], None] = lambda: None) -> float:
+    def run_epoch(
+        self, under_way: EpochState, after_step: Callable[[], None] = lambda: None
+    ) -> float:
         """Train on every image of an epoch once, or on what `under_way` leaves of it.
 
         Args:
@@ -219,4 +221,4 @@ class Trainer:
         self.network.load_state_dict(weights)
         self.network.eval()
         if self.average:  # what is validated from now on is this
-            self.average = Average(self.network, self.settings.ema)
+            self.average = EMA(self.network, self.settings.ema)

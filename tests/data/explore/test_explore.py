@@ -20,7 +20,7 @@ from fishline.core.text import code, share, text
 from fishline.data.cache import Cache
 from fishline.data.contact_sheet import Picture, write_sheet
 from fishline.data.dataset import Images, class_weights, epoch_order
-from fishline.data.decode import LOOK
+from fishline.data.decode import THUMBNAIL
 from fishline.data.explore import statistics
 from fishline.data.explore.charts import few, write_counts
 from fishline.data.prepare.leaks import leaked
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 Draw = Callable[[int], Image.Image]
 Digests = Callable[[Path], dict[str, str]]
 TURNS = ((0, False), (72, False), (144, True), (288, True))  # degrees clockwise, mirrored before
-PARTS = {2: "validation", 3: "test"}  # by a photograph's number; the others are for training
+SUBSETS = {2: "validation", 3: "test"}  # by a photograph's number; the others are for training
 SPECIES = ("A", "B", "C$_1$", "D")
 PAGE = "plots/explore/explore.md"
 
@@ -54,7 +54,7 @@ def write_project(root: Path) -> None:
     preprocess(Data(str(root / "raw"), "fail"), SPECIES, 64, root / "data/cache")
     images = read_csv(root / "data/cache/manifest.csv")
     number = images["original"].str.extract(r"/(\d+)", expand=False).astype(int)
-    images["part"] = number.map(lambda n: PARTS.get(n, "train"))
+    images["part"] = number.map(lambda n: SUBSETS.get(n, "train"))
     for task, names in (("base", SPECIES[:2]), ("finetune", SPECIES[2:])):
         mine = images[images["species"].isin(names)]
         table = mine[["file", "species", "original", "alike", "part"]]
@@ -160,7 +160,7 @@ def test_leaks_are_called_leaks(copied: Path) -> None:
 def measured(root: Path) -> pd.DataFrame:
     cache = Cache(root / "data/cache")
     images = read_csv(root / "data/cache/manifest.csv")
-    return statistics.measure(images, lambda rows: cache.take(rows, "look"))
+    return statistics.measure(images, lambda rows: cache.take(rows, "thumbnail"))
 
 
 def test_angles_and_mirrors_of_known_copies(copied: Path) -> None:
@@ -179,13 +179,13 @@ def test_angles_and_mirrors_of_known_copies(copied: Path) -> None:
     [(0, 0, 0, 0), (20, 0, 0, 2), (0, 20, 0, 2), (20, 20, 0, 3), (20, 20, 200, 0)],
 )
 def test_black_corners_are_counted(top: int, left: int, level: int, corners: int) -> None:
-    look = np.full((1, LOOK, LOOK), 120, np.uint8)
-    look[:, :top] = level
-    look[:, :, :left] = level
+    thumbnail = np.full((1, THUMBNAIL, THUMBNAIL), 120, np.uint8)
+    thumbnail[:, :top] = level
+    thumbnail[:, :, :left] = level
     one = {"file": "a", "original": "a", "index": 0, "width": 4, "height": 3}
-    found = statistics.measure(pd.DataFrame([one]), lambda rows: look)
+    found = statistics.measure(pd.DataFrame([one]), lambda rows: thumbnail)
     assert found["corners"].tolist() == [corners]
-    assert found["black"][0] == pytest.approx((look == 0).mean())
+    assert found["black"][0] == pytest.approx((thumbnail == 0).mean())
 
 
 @pytest.mark.parametrize("counts", [(8, 8, 8), (9, 5, 2)])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fishline.data.cache import Cache
-from fishline.data.decode import LOOK, Decoded
+from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare import colour_baseline
 from fishline.data.prepare.packing import pack
 
@@ -27,7 +27,7 @@ def table(tmp_path: Path) -> pd.DataFrame:
     def decode(wanted: Sequence[str]) -> Iterator[Decoded]:
         for number in photograph:
             pixels = np.broadcast_to(colours[number], (SIZE, SIZE, 3)).copy()
-            yield Decoded(pixels, np.zeros((LOOK, LOOK), np.uint8), SIZE, SIZE, "RGB")
+            yield Decoded(pixels, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), SIZE, SIZE, "RGB")
 
     pack(digests, decode, SIZE, tmp_path / "nowhere", tmp_path)
     lots = rng.permutation(np.arange(PHOTOGRAPHS) % 2)
@@ -43,7 +43,7 @@ def table(tmp_path: Path) -> pd.DataFrame:
 def test_copies_are_recognised_and_new_photographs_are_not(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    found = colour_baseline.memory(table, Cache(tmp_path), seed=1)
+    found = colour_baseline.colour_baseline(table, Cache(tmp_path), seed=1)
     assert found.at_random == 1
     assert found.here < 0.9  # as likely right as wrong
 
@@ -60,5 +60,5 @@ def test_of_very_many_images_some_are_enough(
 
     monkeypatch.setattr(colour_baseline, "colours", count)
     monkeypatch.setattr(colour_baseline, "MOST", 100)
-    assert colour_baseline.memory(table, Cache(tmp_path), seed=1).at_random > 0.9
+    assert colour_baseline.colour_baseline(table, Cache(tmp_path), seed=1).at_random > 0.9
     assert asked == [100]

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from fishline.data.decode import LOOK, decode
+from fishline.data.decode import THUMBNAIL, decode
 from fishline.data.prepare import copies
 from fishline.data.prepare.copies import (
     ALIKE,
     SAME,
     Copies,
     Floats64,
-    Looks,
+    Thumbnails,
     compare,
     describe,
     find_copies,
@@ -100,20 +100,20 @@ CHANGES: Mapping[str, Change] = {
 }
 
 
-def looks_of(pictures: Sequence[Picture]) -> tuple[Looks, Floats64]:
-    """What the cache holds of pictures: looks (n, LOOK, LOOK) and aspects (n,)."""
-    looks, aspects = [], []
+def looks_of(pictures: Sequence[Picture]) -> tuple[Thumbnails, Floats64]:
+    """What the cache holds of pictures: looks (n, THUMBNAIL, THUMBNAIL) and aspects (n,)."""
+    thumbnails, aspects = [], []
     for picture in pictures:
         file = BytesIO()
         picture.save(file, "BMP")
         image = decode(file.getvalue(), 48)
-        looks.append(image.look)
+        thumbnails.append(image.thumbnail)
         aspects.append(image.width / image.height)
-    return np.stack(looks), np.array(aspects)
+    return np.stack(thumbnails), np.array(aspects)
 
 
-def search(looks: Looks, aspects: Floats64) -> Copies:
-    return find_copies(lambda positions: looks[positions], aspects)
+def search(thumbnails: Thumbnails, aspects: Floats64) -> Copies:
+    return find_copies(lambda positions: thumbnails[positions], aspects)
 
 
 def find(pictures: Sequence[Picture]) -> Copies:
@@ -128,7 +128,7 @@ def partition(groups: Iterable[object]) -> set[frozenset[int]]:
 
 
 @pytest.fixture(scope="module")
-def mixture(draw_photograph: Draw) -> tuple[Looks, Floats64, list[int]]:
+def mixture(draw_photograph: Draw) -> tuple[Thumbnails, Floats64, list[int]]:
     """Four copies of each of 20 photographs, changed at random in every way, in random order."""
     rng = np.random.default_rng(0)
     shapes = [(1, 1), (3, 2), (16, 9), (20, 26), (590, 445), (590, 445)]
@@ -233,9 +233,9 @@ def test_different_photographs_stay_apart(draw_photograph: Draw) -> None:
     assert set(found.confidence) == {1}
 
 
-def test_any_changes_in_any_mixture(mixture: tuple[Looks, Floats64, list[int]]) -> None:
-    looks, aspects, originals = mixture
-    found = search(looks, aspects)
+def test_any_changes_in_any_mixture(mixture: tuple[Thumbnails, Floats64, list[int]]) -> None:
+    thumbnails, aspects, originals = mixture
+    found = search(thumbnails, aspects)
     assert partition(found.group) == partition(originals)
     assert found.group.dtype == found.alike.dtype == np.int64
     assert found.confidence.dtype == np.float32
@@ -243,26 +243,26 @@ def test_any_changes_in_any_mixture(mixture: tuple[Looks, Floats64, list[int]]) 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_the_files_does_not_matter(
-    mixture: tuple[Looks, Floats64, list[int]], seed: int
+    mixture: tuple[Thumbnails, Floats64, list[int]], seed: int
 ) -> None:
-    looks, aspects, _ = mixture
-    order = np.random.default_rng(seed).permutation(len(looks))
-    found, mixed = search(looks, aspects), search(looks[order], aspects[order])
+    thumbnails, aspects, _ = mixture
+    order = np.random.default_rng(seed).permutation(len(thumbnails))
+    found, mixed = search(thumbnails, aspects), search(thumbnails[order], aspects[order])
     assert partition(mixed.group) == partition(found.group[order])
     np.testing.assert_allclose(mixed.confidence, found.confidence[order], atol=1e-4)
 
 
 def test_neither_threads_nor_batches_matter(
-    mixture: tuple[Looks, Floats64, list[int]], monkeypatch: pytest.MonkeyPatch
+    mixture: tuple[Thumbnails, Floats64, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks, aspects, _ = mixture
+    thumbnails, aspects, _ = mixture
     threads, asked = faiss.omp_get_max_threads(), []
 
-    def take(positions: np.ndarray) -> Looks:
+    def take(positions: np.ndarray) -> Thumbnails:
         asked.append(len(positions))
-        return looks[positions]
+        return thumbnails[positions]
 
-    found = search(looks, aspects)
+    found = search(thumbnails, aspects)
     monkeypatch.setattr(copies, "_BATCH", 7)
     try:
         faiss.omp_set_num_threads(3)
@@ -279,8 +279,10 @@ def test_the_drawn_data_set_is_what_its_record_says(tmp_path: Path) -> None:
     record = draw_sample(tmp_path / "sample", seed=3, originals=2, copies=3)
     assert record["species"].nunique() == 9
     whole = record[record["file"] != "Sea Bass/00006.png"]
-    looks, aspects = looks_of([Image.open(tmp_path / "sample" / file) for file in whole["file"]])
-    assert partition(search(looks, aspects).group) == partition(list(whole["original"]))
+    thumbnails, aspects = looks_of(
+        [Image.open(tmp_path / "sample" / file) for file in whole["file"]]
+    )
+    assert partition(search(thumbnails, aspects).group) == partition(list(whole["original"]))
 
 
 def test_equal_pixels_are_one_photograph(draw_photograph: Draw) -> None:
@@ -334,9 +336,9 @@ def test_blank_pictures_join_nothing(draw_photograph: Draw) -> None:
     ("levels", "groups"), [((), 0), ((7,), 1), ((0, 255, 128), 3), ((0, 255, 0), 2)]
 )
 def test_a_set_without_any_structure(levels: Sequence[int], groups: int) -> None:
-    looks = np.zeros((len(levels), LOOK, LOOK), np.uint8)
-    looks += np.array(levels, np.uint8)[:, None, None]
-    found = search(looks, np.full(len(levels), 4 / 3))
+    thumbnails = np.zeros((len(levels), THUMBNAIL, THUMBNAIL), np.uint8)
+    thumbnails += np.array(levels, np.uint8)[:, None, None]
+    found = search(thumbnails, np.full(len(levels), 4 / 3))
     assert len(set(found.group)) == groups
     assert [len(found.group), len(found.confidence), len(found.alike)] == [len(levels)] * 3
 
@@ -435,30 +437,32 @@ def test_compare_does_not_depend_on_the_order_of_a_pair(draw_photograph: Draw) -
 
 
 def test_descriptors_have_unit_norm(draw_photograph: Draw) -> None:
-    looks, _ = looks_of([draw_photograph(0), Image.new("RGB", (40, 30), "red"), speckled(9, 0)])
+    thumbnails, _ = looks_of(
+        [draw_photograph(0), Image.new("RGB", (40, 30), "red"), speckled(9, 0)]
+    )
     for aspect in (1.0, 0.2, 5.0, 590 / 445):
-        rings = describe(looks, np.full(3, aspect))
+        rings = describe(thumbnails, np.full(3, aspect))
         norms = np.sqrt(2 * np.sum(np.abs(rings) ** 2, axis=(1, 2)))
         assert norms == pytest.approx([1, 0, 0], abs=1e-5)
         assert rings.dtype == np.complex64
 
 
 def test_each_picture_is_read_in_its_own_proportions(draw_photograph: Draw) -> None:
-    looks, aspects = looks_of([draw_photograph(0), resized(300, 300)(draw_photograph(0))])
-    both = describe(looks, aspects)
+    thumbnails, aspects = looks_of([draw_photograph(0), resized(300, 300)(draw_photograph(0))])
+    both = describe(thumbnails, aspects)
     for position in (0, 1):
-        alone = describe(looks[[position]], aspects[[position]])
+        alone = describe(thumbnails[[position]], aspects[[position]])
         np.testing.assert_allclose(both[[position]], alone, atol=1e-6)
     assert compare(both[:1], both[1:])[0][0] < ALIKE
-    assert compare(both[:1], describe(looks[1:], aspects[:1]))[0][0] > 0.999
+    assert compare(both[:1], describe(thumbnails[1:], aspects[:1]))[0][0] > 0.999
 
 
 def test_a_picture_is_read_to_near_its_edges(draw_photograph: Draw) -> None:
     """What lies in the corners alone does not count, what lies within the largest circle does."""
-    looks = np.repeat(looks_of([draw_photograph(0)])[0], 3, axis=0)
-    looks[1, :4, :4] = looks[1, -4:, -4:] = 255
-    looks[2, 30:34, 6:10] = 255
-    rings = describe(looks, np.ones(3))
+    thumbnails = np.repeat(looks_of([draw_photograph(0)])[0], 3, axis=0)
+    thumbnails[1, :4, :4] = thumbnails[1, -4:, -4:] = 255
+    thumbnails[2, 30:34, 6:10] = 255
+    rings = describe(thumbnails, np.ones(3))
     corner, inside = compare(rings[[0, 0]], rings[[1, 2]])[0]
     assert corner == pytest.approx(1, abs=1e-4)
     assert inside < 0.995
@@ -474,7 +478,7 @@ def random_rings(count: int, seed: int) -> copies.Rings:
 
 @pytest.mark.parametrize("kind", ["random", "nearly equal", "photographs"])
 def test_who_correlates_has_magnitudes_nearby(
-    kind: str, mixture: tuple[Looks, Floats64, list[int]]
+    kind: str, mixture: tuple[Thumbnails, Floats64, list[int]]
 ) -> None:
     rings = random_rings(60, 0)
     if kind == "nearly equal":

@@ -10,7 +10,7 @@ import pytest
 from fishline.core.errors import UserError
 from fishline.core.params import Split
 from fishline.data.prepare.leaks import leaked, look_alikes
-from fishline.data.prepare.splitting import PARTS, audit, split
+from fishline.data.prepare.splitting import SUBSETS, audit, split
 
 SETTINGS = Split(strategy="grouped", seed=1, train=0.7, validation=0.1, test=0.2)
 STRATEGIES = ["grouped", "stratified", "random"]
@@ -43,7 +43,7 @@ def test_every_image_gets_a_part_and_nothing_else_changes(strategy: str) -> None
     table = split(images, settings(strategy=strategy))
     pd.testing.assert_frame_equal(images, before)
     pd.testing.assert_frame_equal(table[list(images)], images.reset_index(drop=True))
-    assert set(table["part"]) == set(PARTS)
+    assert set(table["part"]) == set(SUBSETS)
 
 
 @pytest.mark.parametrize("strategy", ["grouped", "stratified"])
@@ -51,18 +51,18 @@ def test_every_image_gets_a_part_and_nothing_else_changes(strategy: str) -> None
 def test_fractions_hold_in_each_species(
     strategy: str, fractions: tuple[float, float, float]
 ) -> None:
-    chosen = settings(strategy=strategy, **dict(zip(PARTS, fractions, strict=True)))
+    chosen = settings(strategy=strategy, **dict(zip(SUBSETS, fractions, strict=True)))
     table = split(photographs(Trout=[5] * 20, Shrimp=[2] * 40), chosen)
     for _, images in table.groupby("species"):
         shares = images["part"].value_counts(normalize=True)
-        for part, fraction in zip(PARTS, fractions, strict=True):
-            assert shares[part] == pytest.approx(fraction, abs=0.02)
+        for subset, fraction in zip(SUBSETS, fractions, strict=True):
+            assert shares[subset] == pytest.approx(fraction, abs=0.02)
 
 
 def test_fractions_hold_over_all_at_random() -> None:
     table = split(photographs(Trout=[5] * 20, Shrimp=[2] * 50), settings(strategy="random"))
     counts = table["part"].value_counts()
-    assert [counts[part] for part in PARTS] == [140, 20, 40]
+    assert [counts[subset] for subset in SUBSETS] == [140, 20, 40]
 
 
 def test_random_does_not_look_at_the_species() -> None:
@@ -71,7 +71,7 @@ def test_random_does_not_look_at_the_species() -> None:
     shares = {(table[table["part"] == "test"]["species"] == "Trout").sum() for table in tables}
     assert len(shares) > 1  # stratified, it would be 8 each time
     few = split(photographs(Trout=[1], Shrimp=[1] * 9), settings(strategy="random"))
-    assert set(few["part"]) == set(PARTS)
+    assert set(few["part"]) == set(SUBSETS)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -114,7 +114,7 @@ def test_grouped_never_divides_a_photograph(seed: int) -> None:
 def test_every_species_is_in_every_part(strategy: str, copies: list[int], seed: int) -> None:
     images = photographs(Trout=copies, Shrimp=[2] * 20)
     table = split(images, settings(strategy=strategy, seed=seed))
-    assert (table.groupby("species")["part"].nunique() == len(PARTS)).all()
+    assert (table.groupby("species")["part"].nunique() == len(SUBSETS)).all()
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_too_few_photographs(strategy: str, copies: list[int], says: str) -> Non
 def test_leaked_counts_test_images_with_a_copy_in_training(
     train: str, test: str, expected: int
 ) -> None:
-    parts = ["train"] * len(train) + ["test"] * len(test) + ["validation"] * 2
-    table = pd.DataFrame({"species": "T", "original": [*train, *test, "a", "z"], "part": parts})
+    subsets = ["train"] * len(train) + ["test"] * len(test) + ["validation"] * 2
+    table = pd.DataFrame({"species": "T", "original": [*train, *test, "a", "z"], "part": subsets})
     assert leaked(table) == expected
 
 
@@ -149,9 +149,11 @@ def test_single_images_leak(strategy: str) -> None:
     assert leaked(table) == (table["part"] == "test").sum() == 16
 
 
-def table_of(**parts: str) -> pd.DataFrame:
+def table_of(**subsets: str) -> pd.DataFrame:
     """A row per letter; "ab" is an image of photograph a that looks like b, "a" like none."""
-    rows = [(*image.ljust(2), part) for part, images in parts.items() for image in images.split()]
+    rows = [
+        (*image.ljust(2), subset) for subset, images in subsets.items() for image in images.split()
+    ]
     table = pd.DataFrame(rows, columns=["original", "alike", "part"])
     return table.assign(species="T", alike=table["alike"].str.strip())
 

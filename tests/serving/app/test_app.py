@@ -24,7 +24,7 @@ from streamlit.testing.v1 import AppTest
 
 from fishline.cli.main import main
 from fishline.core.errors import UserError
-from fishline.models.artifact import Description
+from fishline.models.artifact import ModelConfig
 from fishline.serving.app import answers as app_answers
 from fishline.serving.app import launch, models
 from fishline.serving.app import page as app_page
@@ -109,7 +109,7 @@ def test_a_picture_has_its_photographs_proportions(
 
 def test_heat_lies_over_the_picture(make_model: Make, tmp_path: Path) -> None:
     model = Model(Predictor(make_model(tmp_path)))
-    views = [model.look(photograph(1), species) for species in model.description.species]
+    views = [model.look(photograph(1), species) for species in model.config.species]
     for view in views:
         assert view.picture.shape == view.heat.shape == (480, 640, 3)
         assert (view.maps.shape, view.maps.min() >= 0, view.maps.max() <= 1) == ((480, 640), 1, 1)
@@ -239,11 +239,11 @@ def test_champions_come_first(store: list[Version]) -> None:
     assert second.label == "fish-finetuned/2"
 
 
-def test_what_is_known_of_a_model(description: Description) -> None:
+def test_what_is_known_of_a_model(config: ModelConfig) -> None:
     metrics = {"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95, "images": 40,
                "photographs": 12, "others_told_unknown": 0.25}  # fmt: skip
     full = version("fish-base", 3, "champion", **{f"test_{k}": v for k, v in metrics.items()})
-    said = models.about(Choice("fish-base/3", "", full), description)
+    said = models.about(Choice("fish-base/3", "", full), config)
     assert said == {
         "Model": "fish-base/3 (champion)",
         "Species it knows": "Bream, Shrimp, Trout",
@@ -258,7 +258,7 @@ def test_what_is_known_of_a_model(description: Description) -> None:
         "Git commit": "0123456789, with changes beyond it",
         "Data (hash)": "abc",
     }
-    bare = models.about(Choice("fish-base/1", "", version("fish-base", 1)), description)
+    bare = models.about(Choice("fish-base/1", "", version("fish-base", 1)), config)
     assert bare["Accuracy"] == "not tested yet; `dvc repro evaluate` does"
 
 
@@ -270,7 +270,7 @@ def test_a_folder_trained_anew_is_another_choice(project: Path, make_model: Make
     os.utime(project / "models/finetuned/model.json", (1, 1))
     (second,) = models.folders()
     assert (first.name, first.state != second.state) == ("models/finetuned", True)
-    described = Predictor(Path("models/finetuned")).description
+    described = Predictor(Path("models/finetuned")).config
     assert models.about(first, described)["MLflow run"] == "r1"
 
 
@@ -435,7 +435,7 @@ def test_the_table_is_that_of_predict(project: Path, make_model: Make) -> None:
     answers = zip(files, model.ask(files.values()), strict=True)
     rows = [
         list(csv.reader(io.StringIO(text)))
-        for text in (printed, app_answers.as_csv(answers, model.description.species))
+        for text in (printed, app_answers.as_csv(answers, model.config.species))
     ]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 3

@@ -53,7 +53,7 @@ def explore(
     """
 
     def take(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        return cache.take(rows, "look")
+        return cache.take(rows, "thumbnail")
 
     def show(image: Image, caption: str) -> Picture:
         pixels = cache.take(np.array([image["index"]]))[0]

@@ -1,7 +1,7 @@
 """What is in the data, as tables: how much of each species, and what was done to the pictures.
 
 `explore` shows these numbers. All are computed from the cache's manifest, from the split and from
-the small grey pictures (`look`) that the cache keeps of each file.
+the small grey pictures (`thumbnail`) that the cache keeps of each file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DARK = 16  # grey levels, of 255: darker is called black
 NEAR = 2.0  # degrees: `compare` tells angles to about one degree
 EVEN = 1.1  # the most frequent over the rarest species: up to here a set is called balanced
 
-_CORNER = 2  # pixels of a look
+_CORNER = 2  # pixels of a thumbnail
 _BATCH = 1024
 _STEPS = (180, 120, 90, 72, 60, 45, 40, 36, 30, 24, 20, 18, 15)  # degrees
 
@@ -46,7 +46,7 @@ def measure(images: pd.DataFrame, take: Take) -> pd.DataFrame:
 
     Args:
         images: the manifest's columns; every `original` is a `file` too.
-        take: gives the looks at some rows of the cache, uint8 (b, LOOK, LOOK).
+        take: gives the thumbnails at some rows of the cache, uint8 (b, THUMBNAIL, THUMBNAIL).
 
     Returns:
         A copy with these columns:

@@ -21,14 +21,14 @@ Features = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Memory:
+class ColourBaseline:
     """Its accuracy on the test images: with the split as it is, and with images dealt by lot."""
 
     here: float
     at_random: float
 
 
-def memory(table: pd.DataFrame, cache: Cache, seed: int) -> Memory:
+def colour_baseline(table: pd.DataFrame, cache: Cache, seed: int) -> ColourBaseline:
     """How far recognising pictures gets.
 
     Args:
@@ -37,24 +37,24 @@ def memory(table: pd.DataFrame, cache: Cache, seed: int) -> Memory:
     if len(table) > MOST:
         table = table.sample(MOST, random_state=seed)
     features = colours(cache, table["index"].to_numpy(np.int64))
-    species, part = (table[column].to_numpy() for column in ("species", "part"))
-    dealt = np.random.default_rng(seed).permutation(part)
-    return Memory(_accuracy(species, part, features), _accuracy(species, dealt, features))
+    species, subset = (table[column].to_numpy() for column in ("species", "part"))
+    dealt = np.random.default_rng(seed).permutation(subset)
+    return ColourBaseline(_accuracy(species, subset, features), _accuracy(species, dealt, features))
 
 
 def _accuracy(
-    species: npt.NDArray[np.object_], part: npt.NDArray[np.object_], features: Features
+    species: npt.NDArray[np.object_], subset: npt.NDArray[np.object_], features: Features
 ) -> float:
-    return float((species[part == "test"] == species[nearest(part, features)]).mean())
+    return float((species[subset == "test"] == species[nearest(subset, features)]).mean())
 
 
-def nearest(part: npt.NDArray[np.object_], features: Features) -> npt.NDArray[np.int64]:
+def nearest(subset: npt.NDArray[np.object_], features: Features) -> npt.NDArray[np.int64]:
     """For each test image the position of the training image that is most like it."""
     from sklearn.neighbors import NearestNeighbors
 
-    train = np.flatnonzero(part == "train")
+    train = np.flatnonzero(subset == "train")
     index = NearestNeighbors(n_neighbors=1).fit(features[train])
-    found = index.kneighbors(features[part == "test"], return_distance=False)
+    found = index.kneighbors(features[subset == "test"], return_distance=False)
     return np.asarray(train[found[:, 0]])
 
 

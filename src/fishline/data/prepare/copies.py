@@ -31,10 +31,10 @@ import numpy.typing as npt
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from fishline.data.decode import LOOK
+from fishline.data.decode import THUMBNAIL
 from fishline.data.prepare.neighbours import near_pairs
 
-Looks = npt.NDArray[np.uint8]
+Thumbnails = npt.NDArray[np.uint8]
 Rings = npt.NDArray[np.complex64]
 Numbers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -74,11 +74,12 @@ class Copies:
     alike: Numbers
 
 
-def find_copies(take: Callable[[Numbers], Looks], aspects: Floats64) -> Copies:
+def find_copies(take: Callable[[Numbers], Thumbnails], aspects: Floats64) -> Copies:
     """Group pictures that show the same photograph.
 
     Args:
-        take: gives the looks at some positions, uint8 (b, LOOK, LOOK); never asked for all at once.
+        take: gives the thumbnails at some positions, uint8 (b, THUMBNAIL, THUMBNAIL); never
+            asked for all at once.
         aspects: (n,), width / height of each picture.
     """
     first = _first_of_equals(take, len(aspects))
@@ -99,24 +100,24 @@ def find_copies(take: Callable[[Numbers], Looks], aspects: Floats64) -> Copies:
     return _decide(group, links)
 
 
-def describe(looks: Looks, aspects: Floats64, reach: Floats64 | None = None) -> Rings:
+def describe(thumbnails: Thumbnails, aspects: Floats64, reach: Floats64 | None = None) -> Rings:
     """Fourier coefficients along rings, of unit norm in all.
 
     Args:
-        looks: uint8 (n, LOOK, LOOK), whole pictures in grey, squashed to squares.
+        looks: uint8 (n, THUMBNAIL, THUMBNAIL), whole pictures in grey, squashed to squares.
         aspects: (n,), width / height of the pictures before they were squashed.
         reach: (n,), the radius of the largest ring, as a part of what fits into the picture.
 
     Returns:
         complex64 (n, rings, frequencies). All zero for a picture without structure.
     """
-    out = np.zeros((len(looks), _RINGS, _FREQUENCIES), np.complex64)
-    shapes = np.stack([aspects, np.ones(len(looks)) if reach is None else reach])
-    for aspect, part_of in np.unique(shapes, axis=1).T:
-        rows = np.flatnonzero((shapes[0] == aspect) & (shapes[1] == part_of))
-        weights = _sampling(float(aspect), float(part_of))
+    out = np.zeros((len(thumbnails), _RINGS, _FREQUENCIES), np.complex64)
+    shapes = np.stack([aspects, np.ones(len(thumbnails)) if reach is None else reach])
+    for aspect, trainable_part in np.unique(shapes, axis=1).T:
+        rows = np.flatnonzero((shapes[0] == aspect) & (shapes[1] == trainable_part))
+        weights = _sampling(float(aspect), float(trainable_part))
         for part in np.array_split(rows, len(rows) // 256 + 1):  # as many as the CPU's caches hold
-            flat = np.ascontiguousarray(looks[part].reshape(len(part), -1).T, np.float32)
+            flat = np.ascontiguousarray(thumbnails[part].reshape(len(part), -1).T, np.float32)
             out[part] = _coefficients((weights @ flat).T)
     return out
 
@@ -126,9 +127,9 @@ def _parts(positions: Numbers) -> list[Numbers]:
 
 
 def _sampling(aspect: float, reach: float) -> csr_array:
-    """Bilinear weights (rings · angles, LOOK²) that read a look along its rings."""
+    """Bilinear weights (rings · angles, THUMBNAIL²) that read a thumbnail along its rings."""
     turn = 2 * np.pi * np.arange(_ANGLES) / _ANGLES
-    half, radii = LOOK / 2, _RADII * reach
+    half, radii = THUMBNAIL / 2, _RADII * reach
     # A circle in the picture is an ellipse in the square that it was squashed to.
     x = half - 0.5 + half * min(1, 1 / aspect) * np.outer(radii, np.cos(turn)).ravel()
     y = half - 0.5 + half * min(1, aspect) * np.outer(radii, np.sin(turn)).ravel()
@@ -136,11 +137,11 @@ def _sampling(aspect: float, reach: float) -> csr_array:
     columns, weights = [], []
     for down in (0, 1):
         for right in (0, 1):
-            columns.append((top + down) * LOOK + left + right)
+            columns.append((top + down) * THUMBNAIL + left + right)
             weights.append(abs(1 - down - y + top) * abs(1 - right - x + left))
     where = (np.tile(np.arange(len(x)), 4), np.concatenate(columns))
     values = np.concatenate(weights).astype(np.float32)
-    return csr_array(coo_array((values, where), (len(x), LOOK * LOOK)))
+    return csr_array(coo_array((values, where), (len(x), THUMBNAIL * THUMBNAIL)))
 
 
 def _coefficients(rings: Floats) -> Rings:
@@ -179,13 +180,13 @@ def _over_angles(products: Rings) -> Floats:
     return (np.fft.irfft(padded, _STEPS, axis=1) * _STEPS).astype(np.float32)
 
 
-def _first_of_equals(take: Callable[[Numbers], Looks], count: int) -> Numbers:
-    """For each look the position of the first one with the same bytes."""
+def _first_of_equals(take: Callable[[Numbers], Thumbnails], count: int) -> Numbers:
+    """For each thumbnail the position of the first one with the same bytes."""
     seen: dict[bytes, int] = {}
     first = np.arange(count)
     for part in _parts(first):
-        for position, look in zip(part, take(part), strict=True):
-            digest = hashlib.blake2b(look.tobytes(), digest_size=16).digest()
+        for position, thumbnail in zip(part, take(part), strict=True):
+            digest = hashlib.blake2b(thumbnail.tobytes(), digest_size=16).digest()
             first[position] = seen.setdefault(digest, int(position))
     return first
 

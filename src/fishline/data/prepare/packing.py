@@ -23,7 +23,7 @@ import PIL
 from fishline.core.files import link_or_copy, read_json
 from fishline.data import decode
 from fishline.data.cache import Records, digests_of, packed_files
-from fishline.data.decode import LOOK, Decoded
+from fishline.data.decode import THUMBNAIL, Decoded
 
 
 def record(size: int) -> np.dtype[np.void]:
@@ -34,7 +34,7 @@ def record(size: int) -> np.dtype[np.void]:
             ("width", "<u4"),  # pixels, upright
             ("height", "<u4"),
             ("mode", "S8"),  # of the file, as Pillow names it
-            ("look", "u1", (LOOK, LOOK)),  # grey, squashed; copies are found by it
+            ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),  # grey, squashed; copies are found by it
             ("pixels", "u1", (size, size, 3)),  # RGB, squashed
             ("crc32", "<u4"),  # of the bytes before
         ]
@@ -144,7 +144,7 @@ def fill(slot: np.void, sha256: str, image: Decoded) -> None:
     """Make the record `slot` that of `image`."""
     slot["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
     slot["width"], slot["height"], slot["mode"] = image.width, image.height, image.mode.encode()
-    slot["look"], slot["pixels"] = image.look, image.pixels
+    slot["thumbnail"], slot["pixels"] = image.thumbnail, image.pixels
     slot["crc32"] = _checksum(slot)
 
 

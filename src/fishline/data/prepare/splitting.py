@@ -18,7 +18,7 @@ import pandas as pd
 
 from fishline.core.errors import UserError
 from fishline.core.params import Split
-from fishline.core.paths import PARTS
+from fishline.core.paths import SUBSETS
 from fishline.data.prepare.leaks import leaked, look_alikes
 
 
@@ -30,7 +30,7 @@ def split(images: pd.DataFrame, settings: Split) -> pd.DataFrame:
         settings: strategy, seed and fractions.
 
     Returns:
-        A copy with a column `part`, one of `PARTS`.
+        A copy with a column `subset`, one of `SUBSETS`.
 
     Raises:
         UserError: a species has too few photographs for three parts.
@@ -38,14 +38,14 @@ def split(images: pd.DataFrame, settings: Split) -> pd.DataFrame:
     table = images.reset_index(drop=True)
     groups = table["original" if settings.strategy == "grouped" else "file"]
     strata = table["species"] if settings.strategy != "random" else pd.Series("all", table.index)
-    fractions = np.array([getattr(settings, part) for part in PARTS])
+    fractions = np.array([getattr(settings, subset) for subset in SUBSETS])
     rng = np.random.default_rng(settings.seed)
-    part = pd.Series("", table.index)
+    subset = pd.Series("", table.index)
     for stratum, members in groups.groupby(strata, sort=True):
         sizes = members.value_counts(sort=False).sort_index()
         _require_three(str(stratum), sizes, settings.strategy)
-        part[members.index] = members.map(_assign(sizes, fractions, rng))
-    return table.assign(part=part)
+        subset[members.index] = members.map(_assign(sizes, fractions, rng))
+    return table.assign(part=subset)
 
 
 def _assign(
@@ -57,25 +57,25 @@ def _assign(
     """
     order = sizes.sample(frac=1, random_state=rng).sort_values(ascending=False, kind="stable")
     wanted = fractions * sizes.sum()
-    parts: dict[str, str] = {}
+    subsets: dict[str, str] = {}
     for group, size in order.items():
         best = int(np.argmax(wanted))
         wanted[best] -= size
-        parts[str(group)] = PARTS[best]
-    for part in PARTS:  # with few groups a small part may have got none: give it a small one
-        if part not in parts.values():
-            held = list(parts.values())
-            donor = max(PARTS, key=held.count)
-            parts[next(g for g in reversed(parts) if parts[g] == donor)] = part
-    return parts
+        subsets[str(group)] = SUBSETS[best]
+    for subset in SUBSETS:  # with few groups a small part may have got none: give it a small one
+        if subset not in subsets.values():
+            held = list(subsets.values())
+            donor = max(SUBSETS, key=held.count)
+            subsets[next(g for g in reversed(subsets) if subsets[g] == donor)] = subset
+    return subsets
 
 
 def _require_three(stratum: str, sizes: pd.Series[int], strategy: str) -> None:
-    if len(sizes) < len(PARTS):
+    if len(sizes) < len(SUBSETS):
         what = "photographs" if strategy == "grouped" else "images"
         raise UserError(
-            f"{stratum}: {len(sizes)} {what} cannot be split into {', '.join(PARTS)}; "
-            f"at least {len(PARTS)} are needed"
+            f"{stratum}: {len(sizes)} {what} cannot be split into {', '.join(SUBSETS)}; "
+            f"at least {len(SUBSETS)} are needed"
         )
 
 
@@ -85,7 +85,7 @@ def audit(table: pd.DataFrame, settings: Split) -> dict[str, Any]:
     copies = table.groupby("original").size()
     by_chance = split(table.drop(columns="part"), replace(settings, strategy="random"))
     return {
-        **{part: int(counts.get(part, 0)) for part in PARTS},
+        **{subset: int(counts.get(subset, 0)) for subset in SUBSETS},
         "photographs": len(copies),
         "copies_per_photograph": {
             "fewest": int(copies.min()),

@@ -60,7 +60,7 @@ class Model:
     """A model that several visitors ask, one at a time: Captum hooks into its layers."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.description = predictor.description
+        self.config = predictor.config
         self._predictor = predictor
         self._lock = threading.Lock()
 
@@ -71,12 +71,12 @@ class Model:
 
     def look(self, content: bytes, species: str) -> View:
         """A photograph that was answered, and what in it speaks for `species`."""
-        size, shown = self.description.image_size, picture(content)
-        label = torch.tensor([self.description.species.index(species)])
+        size, shown = self.config.image_size, picture(content)
+        label = torch.tensor([self.config.species.index(species)])
         pixels = decode(content, size).pixels[None].copy()  # torch wants one it may write to
         network, normalize = self._predictor.network, self._predictor.normalize
         with self._lock:
-            small = gradcam.look(network, normalize, pixels, label)[0]  # (size, size)
+            small = gradcam.heatmaps(network, normalize, pixels, label)[0]  # (size, size)
         height, width = shown.shape[:2]
         large = Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
         maps = np.asarray(large, np.float32).clip(0, 1)

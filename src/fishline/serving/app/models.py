@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fishline.core.files import read_json
 from fishline.core.paths import BASE, FINETUNED, MODELS, run_record
-from fishline.models.artifact import Description
+from fishline.models.artifact import ModelConfig
 from fishline.serving.app.answers import percent
 from fishline.tracking import versions
 from fishline.tracking.provenance import project_root
@@ -77,11 +77,11 @@ def others(choice: Choice, choices: Sequence[Choice]) -> list[Choice]:
     return sorted(rest, key=lambda each: each.name.partition("/")[0] != name)
 
 
-def about(choice: Choice, description: Description) -> dict[str, str]:
+def about(choice: Choice, config: ModelConfig) -> dict[str, str]:
     """What is known of a model, in words: where it comes from and how good it is."""
-    rows = {"Model": choice.label, "Species it knows": ", ".join(description.species)}
+    rows = {"Model": choice.label, "Species it knows": ", ".join(config.species)}
     if choice.version is None:
-        return rows | {"Test and training data": SPLITS[description.split]} | _run_of(choice)
+        return rows | {"Test and training data": SPLITS[config.split]} | _run_of(choice)
     facts = versions.facts(choice.version, None)
     changed = ", with changes beyond it" if facts["dirty"] else ""
     known = {

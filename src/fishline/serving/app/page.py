@@ -37,7 +37,7 @@ def page() -> None:
         st.caption("They are held in the memory of the computer that runs this page; none is kept.")
     for choice, model in chosen:
         with st.expander(f"About {text(choice.name)}"):
-            rows = app_models.about(choice, model.description).items()
+            rows = app_models.about(choice, model.config).items()
             st.markdown("\n".join(f"- **{name}**: {text(said)}" for name, said in rows))
 
 
@@ -58,8 +58,8 @@ def choose_models() -> list[tuple[Choice, Model]]:
     except UserError as error:
         st.error(f"{text(error.message)} Choose another model.")
         st.stop()
-    for species in dict.fromkeys(model.description.species for _, model in models):
-        names = [choice.name for choice, model in models if model.description.species == species]
+    for species in dict.fromkeys(model.config.species for _, model in models):
+        names = [choice.name for choice, model in models if model.config.species == species]
         who = f"{' and '.join(names)} {'know' if len(names) > 1 else 'knows'}"
         st.caption(
             f"{text(who)} {text(', '.join(species))}; any other fish may be taken for these."

@@ -70,7 +70,7 @@ def show_errors(answers: Sequence[Answer], files: Sequence[UploadedFile]) -> Non
 def show_table(asked: Asked, files: Sequence[UploadedFile]) -> None:
     """All answers of one model, to look at and to download."""
     rows = list(zip([file.name for file in files], asked.answers, strict=True))
-    species = asked.model.description.species
+    species = asked.model.config.species
     columns = predict.columns(species)
     table = pd.DataFrame([predict.cells(*row, species) for row in rows], columns=columns)
     shares = ["probability", *species]
