@@ -75,7 +75,6 @@ def make_job(params: Params, count: int) -> Job:
     subsets["train"] = train = pick(subsets["train"], some)
     config = ModelConfig(
         params.model.name,
-        {"classes": len(train.species), "image_size": train.size},
         train.species,
         train.size,
         *mean_and_std(train),
@@ -196,7 +195,7 @@ def memory() -> dict[str, float]:
 
 def reading(count: int, steps: int, batch_size: int = 32) -> dict[str, Any]:
     """MiB before anything is read, and at the most while it is."""
-    config = ModelConfig("", {}, (), SIZE, (0.5,) * 3, (0.25,) * 3, "")
+    config = ModelConfig("", (), SIZE, (0.5,) * 3, (0.25,) * 3, "")
     rng = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         pixels = Packed(make_up_cache(Path(folder), count))

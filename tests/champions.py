@@ -18,10 +18,11 @@ from fishline.core.files import write_csv, write_json
 from fishline.data.dataset import Images
 from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare.packing import pack
-from fishline.evaluation.metrics import headline, report
-from fishline.models.artifact import ModelConfig, Normalize, save
-from fishline.models.inference import embed
+from fishline.evaluation.metrics import classification_report, headline
+from fishline.models.artifact import ModelConfig
 from fishline.models.networks import Fishline
+from fishline.models.novelty import MahalanobisDetector
+from fishline.models.trained_model import TrainedModel
 from fishline.tracking.store import connect
 
 ROOT = Path(__file__).parents[1]
@@ -69,13 +70,16 @@ class Shelf:
         torch.manual_seed(0)
         self.network = Fishline(len(SPECIES), SIZE).eval()
         third = (0.3, 0.3, 0.3)
-        arguments = {"classes": len(SPECIES), "image_size": SIZE}
         self.config = ModelConfig(
-            "fishline", arguments, SPECIES, SIZE, third, third, "grouped", temperature=2.0
+            "fishline", SPECIES, SIZE, third, third, "grouped", temperature=2.0
         )
         everything = torch.arange(len(self.pixels))
         images = Images(self.pixels, everything, everything, SPECIES, self.images)
-        embeddings, _ = embed(self.network, Normalize(self.config), images)
+        untrained = TrainedModel(self.network, self.config)
+        embeddings, _ = untrained.embed_images(images)
+        width = embeddings.shape[1]
+        means, precision = np.zeros((3, width), np.float32), np.eye(width, dtype=np.float32)
+        self.detector = MahalanobisDetector(means, precision, float("inf"))
         self.embeddings = np.c_[embeddings.double().numpy(), np.ones(len(embeddings))]
         self.experiment = store.create_experiment(str(folder), (folder / "artifacts").as_uri())
 
@@ -124,7 +128,7 @@ class Shelf:
         write_json(made / "split.json", {"test_images_with_a_copy_in_train": leaked})
         self.store.log_artifacts(run, str(made))
         codes = [[SPECIES.index(v) for v in each] for each in (test["species"], predicted)]
-        found = headline(report(np.array(codes[0]), np.array(codes[1]), SPECIES))
+        found = headline(classification_report(np.array(codes[0]), np.array(codes[1]), SPECIES))
         metrics = [Metric(f"test_{key}", value, 0, 0) for key, value in found.items()]
         logged = [Param(key, value) for key, value in (params or {}).items()]
         self.store.log_batch(run, metrics=metrics, params=logged)
@@ -144,7 +148,8 @@ class Shelf:
         last = self.network.classifier[-1]
         last.weight.data = torch.tensor(head[:-1].T, dtype=torch.float32)
         last.bias.data = torch.tensor(head[-1], dtype=torch.float32)
-        save(self.folder / "made/registered/artifacts/model", self.network, self.config)
+        model = TrainedModel(self.network, self.config, self.detector)
+        model.save(self.folder / "made/registered/artifacts/model")
         at = self.images.set_index("sha256").index.get_indexer(test["sha256"])
         raised = np.exp(wanted[at] / self.config.temperature)
         named = [SPECIES[i] for i in answers[at]]

@@ -64,7 +64,6 @@ def config() -> ModelConfig:
     """A network for the fixture `images`."""
     return ModelConfig(
         network="notebook",
-        arguments={"classes": len(SPECIES), "image_size": SIZE},
         species=SPECIES,
         image_size=SIZE,
         mean=(0.4, 0.4, 0.4),
@@ -205,11 +204,8 @@ def make_model() -> Callable[..., Path]:
     from fishline.models.novelty import fit_detector, save_detector
 
     def make(folder: Path, seed: int = 0, temperature: float = 1.0, recall: float = 1.0) -> Path:
-        arguments = {"classes": len(SPECIES), "image_size": SIZE}
         third = (0.3, 0.3, 0.3)
-        config = ModelConfig(
-            "fishline", arguments, SPECIES, SIZE, third, third, "grouped", temperature
-        )
+        config = ModelConfig("fishline", SPECIES, SIZE, third, third, "grouped", temperature)
         torch.manual_seed(seed)
         network = build(config).eval()
         rng = np.random.default_rng(seed)

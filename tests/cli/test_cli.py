@@ -205,9 +205,8 @@ def test_a_base_model_of_another_image_size_is_refused(project: Path) -> None:
     params.write_text(params.read_text().replace("image_size: 128", "image_size: 64"))
     for stage in ("preprocess", "split"):
         assert fishline(stage, cwd=project).exit_code == 0
-    arguments = {"classes": 2, "image_size": 48}
     third = (0.5, 0.5, 0.5)
-    description = ModelConfig("notebook", arguments, ("A", "B"), 48, third, third, "grouped")
+    description = ModelConfig("notebook", ("A", "B"), 48, third, third, "grouped")
     save(project / "models/base", build(description), description)
     done = fishline("finetune", cwd=project)
     assert done.exit_code == 1

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from fishline.evaluation.figures import write_confusion, write_curves, write_one_vs_rest
-from fishline.evaluation.metrics import report
+from fishline.evaluation.metrics import classification_report
 
 NAMES = ("Black Sea Sprat", "Trout")
-REPORT = report(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), NAMES)
+REPORT = classification_report(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), NAMES)
 CURVES = pd.DataFrame(
     {
         "epoch": [1, 2, 3],
@@ -68,7 +68,7 @@ def test_the_table_holds_the_numbers(tmp_path: Path, write: Write, table: pd.Dat
 
 
 def test_other_numbers_give_another_picture(tmp_path: Path) -> None:
-    other = report(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), NAMES)
+    other = classification_report(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), NAMES)
     pictures = [
         write_one_vs_rest(tmp_path / "a", each, "Model")[1].read_bytes() for each in (REPORT, other)
     ]
@@ -79,7 +79,7 @@ def test_predicted_species_stand_side_by_side(tmp_path: Path) -> None:
     """Trout taken for sprat stand below sprat taken for trout, and to the left."""
     middles = []
     for actual, predicted in ((0, 1), (1, 0)):
-        only = report(np.full(5, actual), np.full(5, predicted), NAMES)
+        only = classification_report(np.full(5, actual), np.full(5, predicted), NAMES)
         with Image.open(write_confusion(tmp_path / "a", only, "Model")[1]) as picture:
             red, _, blue = np.moveaxis(np.asarray(picture.convert("RGB")).astype(int), 2, 0)
         y, x = np.nonzero((red < 50) & (blue > 90))  # the one cell that is not empty
@@ -94,7 +94,7 @@ def test_one_epoch_can_be_drawn(tmp_path: Path) -> None:
 
 def test_many_species_can_be_drawn(tmp_path: Path) -> None:
     names = [f"Species with a long name {i}" for i in range(6)]
-    six = report(np.arange(6), np.arange(6), names)
+    six = classification_report(np.arange(6), np.arange(6), names)
     for write in (write_confusion, write_one_vs_rest):
         with Image.open(write(tmp_path / "a", six, "Model")[1]) as picture:
             assert picture.width > 600

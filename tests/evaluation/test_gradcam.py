@@ -7,10 +7,11 @@ from tiny import Dropping, small
 from torch import nn
 
 from fishline.evaluation.gradcam import heatmaps, last_maps, overlay
-from fishline.models.artifact import ModelConfig, Normalize
+from fishline.models.artifact import ModelConfig
 from fishline.models.networks import NETWORKS, Fishline, GlobalMaxPool, Network
+from fishline.models.trained_model import TrainedModel
 
-PLAIN = ModelConfig("fishline", {}, ("A", "B", "C"), 48, (0.0,) * 3, (1.0,) * 3, "grouped")
+PLAIN = ModelConfig("fishline", ("A", "B", "C"), 48, (0.0,) * 3, (1.0,) * 3, "grouped")
 
 
 class Bright(Network):
@@ -36,7 +37,7 @@ def spots() -> np.ndarray:
 
 @pytest.mark.parametrize(("label", "place"), [(0, 8), (1, 32)])
 def test_it_points_at_what_speaks_for_the_species(label: int, place: int) -> None:
-    (found,) = heatmaps(Bright(), Normalize(PLAIN), spots(), torch.tensor([label]))
+    (found,) = heatmaps(TrainedModel(Bright(), PLAIN), spots(), torch.tensor([label]))
     assert found.shape == (48, 48)
     assert found.max() == 1
     y, x = np.unravel_index(found.argmax(), found.shape)
@@ -47,14 +48,14 @@ def test_it_points_at_what_speaks_for_the_species(label: int, place: int) -> Non
 
 def test_nothing_speaks_for_it() -> None:
     black = np.zeros((2, 48, 48, 3), np.uint8)
-    assert not heatmaps(Bright(), Normalize(PLAIN), black, torch.tensor([0, 1])).any()
+    assert not heatmaps(TrainedModel(Bright(), PLAIN), black, torch.tensor([0, 1])).any()
 
 
 def test_a_frozen_network_stays_frozen_and_one_in_training_learns_nothing() -> None:
     network = small()
     network.features.requires_grad_(False)
     before = [p.clone() for p in network.parameters()]
-    heatmaps(network, Normalize(PLAIN), spots(), torch.tensor([1]))
+    heatmaps(TrainedModel(network, PLAIN), spots(), torch.tensor([1]))
     assert not any(p.requires_grad for p in network.features.parameters())
     assert all(p.requires_grad for p in network.classifier.parameters())
     assert all(torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True))
@@ -71,7 +72,7 @@ def test_the_last_maps_of_the_default_network_are_those_before_its_pooling() -> 
 def test_every_kind_of_network_can_be_asked(name: str) -> None:
     network = NETWORKS[name](classes=3, image_size=64)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    found = heatmaps(network, Normalize(PLAIN), pixels, torch.tensor([0, 2]))
+    found = heatmaps(TrainedModel(network, PLAIN), pixels, torch.tensor([0, 2]))
     assert found.shape == (2, 64, 64)
     assert 0 <= found.min() <= found.max() <= 1
 

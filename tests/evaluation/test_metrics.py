@@ -8,9 +8,9 @@ import pytest
 from fishline.evaluation.metrics import (
     ClassificationReport,
     by_species,
+    classification_report,
     headline,
     of_species,
-    report,
 )
 
 NAMES = ("Bream", "Shrimp", "Trout", "Sprat")
@@ -21,7 +21,7 @@ def example() -> ClassificationReport:
     """Trout is never predicted, Sprat has no images."""
     actual = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     predicted = np.array([0, 0, 0, 1, 1, 0, 0, 3])
-    return report(actual, predicted, NAMES)
+    return classification_report(actual, predicted, NAMES)
 
 
 def test_rows_are_actual_and_columns_predicted(example: ClassificationReport) -> None:
@@ -75,12 +75,12 @@ def test_pairs_name_both_species_of_each_image(example: ClassificationReport) ->
     ("predicted", "score"), [([0, 1, 2, 3], 1.0), ([1, 2, 3, 0], 0.0)], ids=["all", "none"]
 )
 def test_all_right_and_all_wrong(predicted: list[int], score: float) -> None:
-    result = report(np.arange(4), np.array(predicted), NAMES)
+    result = classification_report(np.arange(4), np.array(predicted), NAMES)
     assert (result.accuracy, result.macro_f1) == (score, score)
 
 
 def test_headline_and_species_for_json() -> None:
-    found = report(np.array([0, 0, 1]), np.array([0, 1, 1]), ("Trout", "Shrimp"))
+    found = classification_report(np.array([0, 0, 1]), np.array([0, 1, 1]), ("Trout", "Shrimp"))
     assert headline(found) == {
         "accuracy": pytest.approx(2 / 3),
         "macro_f1": pytest.approx(2 / 3),

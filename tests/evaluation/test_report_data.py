@@ -10,10 +10,11 @@ import torch
 from champions import Shelf, store_in
 
 from fishline.core.params import load_params
-from fishline.evaluation.metrics import report
+from fishline.evaluation.metrics import classification_report
 from fishline.evaluation.report_data import counts, leaky_runs, recipe
 from fishline.evaluation.test_run import TestRun
 from fishline.models.artifact import ModelConfig, build
+from fishline.models.trained_model import TrainedModel
 from fishline.tracking.search import Run, get_run
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -24,13 +25,12 @@ TAGS = {"dvc.stage": "train-base", "data.hash": "d1"}
 
 @pytest.fixture(scope="module")
 def test_run() -> TestRun:
-    arguments = {"classes": 3, "image_size": 48}
     third = (0.3, 0.3, 0.3)
-    described = ModelConfig("fishline", arguments, SPECIES, 48, third, third, "grouped")
+    described = ModelConfig("fishline", SPECIES, 48, third, third, "grouped")
     labels = torch.arange(3).numpy()
     empty = pd.DataFrame()
-    found = report(labels, labels, SPECIES)
-    return TestRun(build(described), described, None, found, labels, empty, {})  # type: ignore[arg-type]
+    found = classification_report(labels, labels, SPECIES)
+    return TestRun(TrainedModel(build(described), described), found, labels, empty, {})  # type: ignore[arg-type]
 
 
 def test_counts_of_images_and_photographs() -> None:
@@ -63,7 +63,7 @@ def test_what_a_model_was_trained_with(
         params = replace(params, finetune=replace(params.finetune, train=change["train"]))
     found = recipe(model, test_run, HISTORY, params)
     assert {key: found[key] for key in said} == said
-    assert all(parameter.requires_grad for parameter in test_run.network.parameters())
+    assert all(parameter.requires_grad for parameter in test_run.model.network.parameters())
 
 
 @pytest.fixture

@@ -117,9 +117,6 @@ def test_ill_fitting_weights_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"arguments": {"classes": 4, "image_size": 48}},
-        {"arguments": {"classes": 3}},
-        {"arguments": {"classes": -1, "image_size": 48}},
         {"species": ["Trout"]},
         {"mean": [0.5, 0.5]},
         {"std": "abc"},
@@ -132,6 +129,13 @@ def test_a_description_that_contradicts_itself_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=r"model\.json"):
         load(folder)
+
+
+def test_models_of_the_first_version_are_read(folder: Path, config: ModelConfig) -> None:
+    path = folder / "model.json"
+    arguments = {"classes": 3, "image_size": 48}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"arguments": arguments}))
+    assert load(folder)[1] == config
 
 
 def test_a_fresh_head_for_other_species(network: Network) -> None:

@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 
-from fishline.models.calibration import calibration_error, find_temperature, log_softmax
+from fishline.models.calibration import calibration_error, find_temperature, probabilities
 
 
-def drawn(temperature: float, count: int = 4000, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+def drawn(
+    temperature: float, count: int = 4000, classes: int = 4
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits that are too sure by a factor of `temperature`, and labels drawn as they truly say."""
     rng = np.random.default_rng(0)
     true = rng.normal(0, 2, (count, classes))
-    chances = np.exp(log_softmax(true))
+    chances = probabilities(torch.from_numpy(true)).numpy()
     labels = np.array([rng.choice(classes, p=row) for row in chances])
-    return true * temperature, labels
+    return torch.from_numpy(true * temperature), torch.from_numpy(labels)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -20,23 +23,24 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     logits, labels = drawn(temperature)
     found = find_temperature(logits, labels)
     assert found == pytest.approx(temperature, rel=0.05)
-    before = calibration_error(np.exp(log_softmax(logits)), labels)
-    after = calibration_error(np.exp(log_softmax(logits, found)), labels)
+    before = calibration_error(probabilities(logits), labels)
+    after = calibration_error(probabilities(logits, found), labels)
     assert after < 0.03
     assert temperature == 1 or after < before / 3
 
 
 @pytest.mark.parametrize("count", [3, 60])
 def test_images_that_are_all_told_right_are_no_certainty(count: int) -> None:
-    logits, labels = np.eye(3)[[0, 1, 2] * (count // 3)] * 5, np.array([0, 1, 2] * (count // 3))
-    surest = np.exp(log_softmax(logits, find_temperature(logits, labels))).max()
+    labels = torch.tensor([0, 1, 2] * (count // 3))
+    logits = torch.eye(3)[labels] * 5
+    surest = float(probabilities(logits, find_temperature(logits, labels)).max())
     assert surest == pytest.approx((count + 1) / (count + 2), abs=0.01)
 
 
 def test_probabilities_of_extreme_logits_add_up() -> None:
-    probabilities = np.exp(log_softmax(np.array([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0]]), 0.1))
-    np.testing.assert_allclose(probabilities.sum(1), 1)
-    np.testing.assert_allclose(probabilities, [[1, 0, 0], [1 / 3] * 3], atol=1e-12)
+    shares = probabilities(torch.tensor([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0]]), 0.1).numpy()
+    np.testing.assert_allclose(shares.sum(1), 1)
+    np.testing.assert_allclose(shares, [[1, 0, 0], [1 / 3] * 3], atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,6 @@ def test_probabilities_of_extreme_logits_add_up() -> None:
     ],
 )
 def test_calibration_error(confidences: list[float], right: list[bool], error: float) -> None:
-    probabilities = np.array([[c, 1 - c] for c in confidences])
-    labels = np.where(right, 0, 1)
-    assert calibration_error(probabilities, labels) == pytest.approx(error)
+    shares = torch.tensor([[c, 1 - c] for c in confidences], dtype=torch.float64)
+    labels = torch.tensor(np.where(right, 0, 1))
+    assert calibration_error(shares, labels) == pytest.approx(error)

@@ -1,12 +1,20 @@
 """What is like the training images, and what is not."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fishline.core.errors import UserError
-from fishline.models.novelty import FILE, fit_detector, load_detector, save_detector, separation
+from fishline.models.novelty import (
+    FILE,
+    MahalanobisDetector,
+    fit_detector,
+    load_detector,
+    save_detector,
+    separation,
+)
 
 
 def cloud(centre: list[float], count: int, seed: int) -> np.ndarray:
@@ -24,21 +32,23 @@ VALIDATION = np.concatenate([cloud(LEFT, 100, 3), cloud(RIGHT, 100, 4)])
 @pytest.mark.parametrize("recall", [0.5, 0.9, 0.95])
 def test_the_limit_keeps_that_share_of_validation(recall: float) -> None:
     known = fit_detector(TRAIN, LABELS, VALIDATION, recall)
-    assert 1 - known.is_unknown(VALIDATION).mean() == pytest.approx(recall, abs=0.01)
+    assert 1 - (known.distances(VALIDATION) > known.limit).mean() == pytest.approx(recall, abs=0.01)
     fresh = np.concatenate([cloud(LEFT, 500, 5), cloud(RIGHT, 500, 6)])
-    assert 1 - known.is_unknown(fresh).mean() == pytest.approx(recall, abs=0.06)
+    assert 1 - (known.distances(fresh) > known.limit).mean() == pytest.approx(recall, abs=0.06)
 
 
 def test_distance_is_measured_in_how_far_species_scatter() -> None:
     known = fit_detector(TRAIN, LABELS, VALIDATION, 0.95)
     along, across = np.array([[-65.0, 0, 0], [-50.0, 15, 0]], np.float32)
-    assert not known.is_unknown(along[None])[0]  # 15 away where training scatters by 10
-    assert known.is_unknown(across[None])[0]  # 15 away where it scatters by 1
+    assert (
+        not known.distances(along[None])[0] > known.limit
+    )  # 15 away where training scatters by 10
+    assert known.distances(across[None])[0] > known.limit  # 15 away where it scatters by 1
 
 
 def test_with_a_recall_of_one_nothing_is_unknown() -> None:
     known = fit_detector(TRAIN, LABELS, VALIDATION, 1)
-    assert not known.is_unknown(np.array([[1e4, 1e4, 1e4]], np.float32))[0]
+    assert not known.distances(np.array([[1e4, 1e4, 1e4]], np.float32))[0] > known.limit
 
 
 @pytest.mark.parametrize(
@@ -52,6 +62,21 @@ def test_with_a_recall_of_one_nothing_is_unknown() -> None:
 def test_separation(known: list[float], unknown: list[float], auroc: float, alarms: float) -> None:
     found = separation(np.array(known, float), np.array(unknown, float))
     assert found == {"unknown_auroc": auroc, "false_alarms_at_95_recall": alarms}
+
+
+def test_many_species_take_no_more_memory_than_one() -> None:
+    """Not the memory of (images, species, dimensions) at once."""
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(100, 64)).astype(np.float32)
+    embeddings = rng.normal(size=(500, 64)).astype(np.float32)
+    detector = MahalanobisDetector(means, np.eye(64, dtype=np.float32), 1.0)
+    tracemalloc.start()
+    distances = detector.distances(embeddings)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * embeddings.size * 8  # a few copies in float64
+    expected = ((embeddings[:, None] - means) ** 2).sum(2).min(1)
+    np.testing.assert_allclose(distances, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("recall", [0.9, 1.0])

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from fishline.core.errors import UserError
+from fishline.models.artifact import ModelConfig, build, save
 from fishline.models.networks import NETWORKS, Network
-from fishline.models.pretrained import initialize, is_torchvisions
+from fishline.models.pretrained import MEAN, STD, initialize, normalization
 
 State = dict[str, torch.Tensor]
 
@@ -45,9 +46,18 @@ def names(network: Network) -> tuple[set[str], set[str]]:
     return {n for n in own if not n.startswith(head)}, {n for n in own if n.startswith(head)}
 
 
-def test_whose_networks_are_whose() -> None:
-    found = [name for name in NETWORKS if is_torchvisions(name)]
-    assert found == [name for name in NETWORKS if name not in ("fishline", "notebook")]
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("weights", ["none", "default", "elsewhere.pth"])
+def test_weights_bring_their_normalisation(name: str, weights: str) -> None:
+    of_imagenet = name not in ("fishline", "notebook") and weights != "none"
+    assert normalization(name, weights) == ((MEAN, STD) if of_imagenet else None)
+
+
+@pytest.mark.parametrize("name", ["fishline", "resnet18"])
+def test_weights_that_were_trained_here_keep_their_normalisation(tmp_path: Path, name: str) -> None:
+    config = ModelConfig(name, ("a", "b"), 64, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "grouped")
+    save(tmp_path, build(config), config)
+    assert normalization(name, str(tmp_path / "model.safetensors")) == (config.mean, config.std)
 
 
 def test_none_leaves_the_network_fresh() -> None:

@@ -103,7 +103,10 @@ def test_it_needs_what_it_pins_and_no_more(folder: Path) -> None:
     assert unwanted == ""
 
 
-def test_it_answers_as_the_predictor_does(folder: Path, photographs: list[Path]) -> None:
+def test_it_answers_as_the_predictor_does(
+    folder: Path, photographs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FISHLINE_SERVE_PATHS", "true")
     served = mlflow.pyfunc.load_model(str(folder))
     content = [photographs[0].read_bytes(), str(photographs[1]), photographs[2].read_bytes()]
     found = served.predict(pd.DataFrame({"photograph": content}))
@@ -114,6 +117,16 @@ def test_it_answers_as_the_predictor_does(folder: Path, photographs: list[Path])
     for count in (1, 2):  # any batch size
         part = served.predict(pd.DataFrame({"photograph": content[:count]}))
         assert part["species"].tolist() == found["species"].tolist()[:count]
+
+
+def test_it_reads_no_files_unless_its_owner_says_so(
+    folder: Path, photographs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FISHLINE_SERVE_PATHS", raising=False)
+    served = mlflow.pyfunc.load_model(str(folder))
+    rows = served.predict(pd.DataFrame({"photograph": [str(photographs[0]), "/no/such.png"]}))
+    assert rows["species"].tolist() == [None, None]
+    assert all(error.startswith("not base64: ") for error in rows["error"])
 
 
 Post = Callable[[object], tuple[int, dict[str, Any]]]
@@ -161,7 +174,7 @@ def test_over_http(post: Post, folder: Path, photographs: list[Path]) -> None:
     assert first == last
     assert first["error"] is None
     assert bad["species"] is None and bad["error"]
-    assert nothing["error"].startswith("no path, bytes or base64")
+    assert nothing["error"].startswith("no bytes or base64")
 
 
 @pytest.mark.parametrize("body", [{}, {"dataframe_records": [{"fish": "x"}]}, {"inputs": 1.5}])

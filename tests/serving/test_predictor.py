@@ -15,8 +15,7 @@ from fishline.core.errors import UserError
 from fishline.data import decode as data_decode
 from fishline.data.dataset import Images
 from fishline.data.decode import decode
-from fishline.models.artifact import Normalize
-from fishline.models.inference import predict
+from fishline.models.trained_model import TrainedModel
 from fishline.serving import predictor
 from fishline.serving.predictor import Predictor
 
@@ -37,10 +36,10 @@ def test_answers_are_what_evaluation_makes_of_the_same_photographs(asked: Predic
     contents = [photograph(number) for number in range(70)]  # over two batches
     pixels = np.stack([decode(content, 48).pixels for content in contents])
     rows = torch.arange(70)
-    cached = Images(torch.from_numpy(pixels), rows, rows * 0, asked.config.species, None)
-    logits, _ = predict(asked.network, Normalize(asked.config), cached)
+    cached = Images(torch.from_numpy(pixels), rows, rows * 0, asked.species, None)
+    logits = asked.model.logits(asked.model.embed_images(cached)[0])
     answers = list(asked.predict(contents))
-    names = asked.config.species
+    names = asked.species
     assert [a.species for a in answers] == [names[best] for best in logits.argmax(1)]
     shares = np.array([list(a.probabilities.values()) for a in answers])
     np.testing.assert_allclose(shares, logits.softmax(1), atol=1e-6)
@@ -57,11 +56,11 @@ def test_a_photograph_is_the_same_however_it_comes(
     file.write_bytes(content)
     encoded = base64.b64encode(content).decode()
     lines = "\n".join(encoded[i : i + 76] for i in range(0, len(encoded), 76))
-    freeze_variants = [
+    ways = [
         content, bytearray(content), memoryview(content), file, str(file), encoded, lines,
         f"data:image/{form.lower()};base64,{encoded}",
     ]  # fmt: skip
-    first, *others = asked.predict(freeze_variants)
+    first, *others = asked.predict(ways)
     assert first.error is None
     for other in others:
         assert other.species == first.species
@@ -123,9 +122,11 @@ def test_good_rows_beside_bad_ones_are_answered(asked: Predictor) -> None:
 
 def test_a_far_photograph_is_unknown_but_keeps_its_probabilities(asked: Predictor) -> None:
     (known,) = asked.predict([photograph(1)])
-    asked.known = replace(asked.known, limit=-1.0)  # now everything is too far
+    near = asked.model
+    detector = replace(near.detector, limit=-1.0)  # now everything is too far
+    asked.model = TrainedModel(near.network, near.config, detector)
     (far,) = asked.predict([photograph(1)])
-    assert (known.species in asked.config.species, far.species) == (True, "unknown")
+    assert (known.species in asked.species, far.species) == (True, "unknown")
     assert far.probabilities == known.probabilities
 
 
@@ -164,3 +165,15 @@ def test_a_folder_without_a_model_is_a_message(
     (make_model(tmp_path) / "known.safetensors").unlink()
     with pytest.raises(UserError, match=r"known.safetensors cannot be read"):
         Predictor(tmp_path)
+
+
+def test_where_paths_are_off_no_file_is_read_nor_betrayed(
+    make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "there.png"
+    file.write_bytes(photograph(1))
+    asked = Predictor(make_model(tmp_path / "model"), paths=False)
+    answers = list(asked.predict([str(file), str(tmp_path / "here.png"), file]))
+    assert all("not base64" in str(a.error) or "no bytes" in str(a.error) for a in answers)
+    encoded = base64.b64encode(photograph(1)).decode()
+    assert next(asked.predict([encoded])).error is None

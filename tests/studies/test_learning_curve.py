@@ -126,9 +126,8 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     tree |= {"image_size": SIZE, "device": "cpu", "base": {"species": OLD}}
     tree["finetune"] |= {"species": NEW, "epochs": 2, "batch_size": 4, "views": 2}
     (tmp_path / "params.yaml").write_text(json.dumps(tree))  # JSON is YAML
-    arguments = {"classes": len(OLD), "image_size": SIZE}
     third = (0.5, 0.5, 0.5)
-    described = ModelConfig("fishline", arguments, OLD, SIZE, third, third, "grouped")
+    described = ModelConfig("fishline", OLD, SIZE, third, third, "grouped")
     torch.manual_seed(0)
     save(tmp_path / "models/base", build(described), described)
     return load_params()

@@ -15,7 +15,6 @@ from fishline.core.errors import UserError
 from fishline.core.params import Balance
 from fishline.data.dataset import Images, class_weights
 from fishline.models.artifact import scale
-from fishline.models.inference import predict
 from fishline.training.trainer import EpochState, Trainer
 
 State = dict[str, torch.Tensor]
@@ -40,6 +39,13 @@ def run(trainer: Trainer, epochs: int = 1) -> list[EpochState]:
 
 def losses(trainer: Trainer, epochs: int = 1) -> list[float]:
     return [float(loss) for steps in run(trainer, epochs) for loss in steps.losses]
+
+
+def predict(trainer: Trainer, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels of `images`."""
+    pixels = images.pixels[images.rows]
+    with torch.no_grad():
+        return trainer.network.eval()(trainer.normalize(scale(pixels))), images.labels
 
 
 def assess(trainer: Trainer, images: Images) -> tuple[float, float]:
@@ -112,7 +118,7 @@ def test_the_loss_is_weighted_for_class_weights_alone(
 ) -> None:
     uneven = make_images(9, 2, 4)
     trainer = make_trainer(train=uneven, balance=balance)
-    logits, labels = predict(trainer.network, trainer.normalize, uneven)
+    logits, labels = predict(trainer, uneven)
     weights = class_weights(uneven) if balance == "class_weights" else None
     expected = float(F.cross_entropy(logits, labels, weights))
     assert assess(trainer, uneven)[0] == pytest.approx(expected, rel=1e-6)
@@ -142,10 +148,7 @@ def test_losses_are_pytorchs_means_in_training_and_validation(
 ) -> None:
     uneven, others = make_images(2, 4, 6), make_images(5, 1, 2)
     trainer = make_trainer(train=uneven, network=small, batch_size=12, **options)
-    validated, trained = (
-        float(expected(*predict(trainer.network, trainer.normalize, images)))
-        for images in (others, uneven)
-    )
+    validated, trained = (float(expected(*predict(trainer, images))) for images in (others, uneven))
     assert assess(trainer, others)[0] == pytest.approx(validated, rel=1e-5)
     assert losses(trainer) == pytest.approx([trained], rel=1e-5)
 
@@ -214,7 +217,7 @@ def test_averaged_weights_are_validated_and_kept(make_trainer: MakeTrainer, imag
     assert not changed(live, state(trainer.network))
     found = assess(trainer, images)
     trainer.network.load_state_dict(expected)
-    logits, labels = predict(trainer.network, trainer.normalize, images)
+    logits, labels = predict(trainer, images)
     assert found[0] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
     assert changed(live, expected)
 

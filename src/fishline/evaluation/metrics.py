@@ -16,11 +16,6 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from fishline.data.dataset import Images
-from fishline.models.artifact import Normalize
-from fishline.models.inference import predict
-from fishline.models.networks import Network
-
 
 @dataclass(frozen=True)
 class ClassificationReport:
@@ -40,7 +35,7 @@ class ClassificationReport:
     pairs: pd.DataFrame
 
 
-def report(
+def classification_report(
     actual: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], names: Sequence[str]
 ) -> ClassificationReport:
     """Compare labels with predictions, both int (n,), positions in `names`.
@@ -75,29 +70,23 @@ def report(
     )
 
 
-def headline(found: ClassificationReport) -> dict[str, float]:
+def headline(report: ClassificationReport) -> dict[str, float]:
     """What one compares models by."""
     return {
-        "accuracy": found.accuracy,
-        "macro_f1": found.macro_f1,
-        "worst_recall": float(found.species["recall"].min()),
-        "images": len(found.pairs),
+        "accuracy": report.accuracy,
+        "macro_f1": report.macro_f1,
+        "worst_recall": float(report.species["recall"].min()),
+        "images": len(report.pairs),
     }
 
 
-def by_species(found: ClassificationReport) -> dict[str, dict[str, float]]:
+def by_species(report: ClassificationReport) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and number of images of each species."""
-    rows: list[dict[Any, Any]] = found.species.to_dict("records")
+    rows: list[dict[Any, Any]] = report.species.to_dict("records")
     return {row.pop("species"): row for row in rows}
 
 
-def of_species(found: ClassificationReport, names: Sequence[str]) -> float:
+def of_species(report: ClassificationReport, names: Sequence[str]) -> float:
     """Accuracy on the images of these species, predicted among all."""
-    pairs = found.pairs[found.pairs["actual"].isin(names)]
+    pairs = report.pairs[report.pairs["actual"].isin(names)]
     return float((pairs["actual"] == pairs["predicted"]).mean())
-
-
-def assess(network: Network, normalize: Normalize, images: Images) -> ClassificationReport:
-    """What `network` makes of `images`, whose species must be the network's, in its order."""
-    logits, labels = predict(network, normalize, images)
-    return report(labels.numpy(), logits.argmax(1).numpy(), images.species)

@@ -13,7 +13,6 @@ from fishline.data.dataset import Images
 from fishline.data.decode import Pixels
 from fishline.evaluation.gradcam import heatmaps, overlay
 from fishline.evaluation.test_run import TestRun
-from fishline.models.artifact import Normalize
 
 COUNT = 6
 
@@ -54,12 +53,12 @@ def mistakes(test_run: TestRun, test: Images, aspects: Mapping[str, float]) -> l
     rows = ordered.drop_duplicates("original").head(COUNT)
     pixels = test.pixels[test.rows[torch.tensor(rows.index.to_numpy())]].numpy()
     labels = torch.tensor([names.index(name) for name in rows["predicted"]])
-    maps = heatmaps(test_run.network, Normalize(test_run.config), pixels, labels)
-    said = rows[["file", "species", "predicted", "probability"]].to_numpy().tolist()
+    maps = heatmaps(test_run.model, pixels, labels)
+    answers = rows[["file", "species", "predicted", "probability"]].to_numpy().tolist()
     return [
         Shown(file, species, predicted, probability, aspects[file], image, heat)
         for (file, species, predicted, probability), image, heat in zip(
-            said, pixels, overlay(pixels, maps), strict=True
+            answers, pixels, overlay(pixels, maps), strict=True
         )
     ]
 
@@ -70,9 +69,9 @@ def write_mistakes(path: Path, shown: Sequence[Shown], title: str) -> None:
     rows = []
     for start in range(0, len(shown), 2):
         pictures = []
-        for each in shown[start : start + 2]:
-            said = f"{each.predicted} ({each.probability:.2f})"
-            pictures.append(Picture(each.pixels, each.aspect, f"is {each.species}\n{each.file}"))
-            pictures.append(Picture(each.heat, each.aspect, f"taken for {said}"))
+        for image in shown[start : start + 2]:
+            truth, answer = f"is {image.species}", f"{image.predicted} ({image.probability:.2f})"
+            pictures.append(Picture(image.pixels, image.aspect, f"{truth}\n{image.file}"))
+            pictures.append(Picture(image.heat, image.aspect, f"taken for {answer}"))
         rows.append((f"{title}: {what}" if start == 0 else "", pictures))
     write_sheet(path, rows)

@@ -130,7 +130,10 @@ def counts(table: pd.DataFrame, species: Sequence[str]) -> pd.DataFrame:
 def recipe(model: str, test_run: TestRun, history: pd.DataFrame, params: Params) -> dict[str, str]:
     """What a model was trained with."""
     described, own = test_run.config, params.finetune if model == FINETUNED else params
-    network, trained = test_run.network, params.finetune.train if model == FINETUNED else "all"
+    network, trained = (
+        test_run.model.network,
+        params.finetune.train if model == FINETUNED else "all",
+    )
     learnt = count_parameters(trainable_part(network, trained))
     weights = "random weights" if params.model.weights == "none" else params.model.weights
     return {

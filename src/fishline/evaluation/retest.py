@@ -16,11 +16,8 @@ from fishline.core.params import load_params
 from fishline.core.paths import CACHE
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
-from fishline.models import artifact, inference
-from fishline.models.artifact import Normalize
-from fishline.models.calibration import probabilities
 from fishline.models.devices import find_device
-from fishline.models.networks import Network
+from fishline.models.trained_model import TrainedModel
 from fishline.tracking import versions
 from fishline.tracking.versions import Version
 
@@ -72,7 +69,8 @@ def predictions(version: Version, images: pd.DataFrame, source: Version) -> pd.D
         UserError: the cache lacks an image or has another image size, the model does not load,
             or it does not know a species.
     """
-    network, config = _load(version)
+    model = _load(version)
+    config = model.config
     foreign = sorted(set(images["species"]) - set(config.species))
     if foreign:
         raise UserError(f"{version} does not know the species {', '.join(foreign)}")
@@ -84,29 +82,22 @@ def predictions(version: Version, images: pd.DataFrame, source: Version) -> pd.D
         )
     labels = images["species"].map({name: i for i, name in enumerate(config.species)})
     chosen = Images(pixels, rows, torch.tensor(labels.to_numpy(np.int64)), config.species, images)
+    embeddings, _ = model.embed_images(chosen)
+    answers = model.answer(embeddings)
+    best = np.array(config.species)[answers.logits.argmax(1)]
+    table = images[COLUMNS[:-1]].reset_index(drop=True).assign(predicted=best)
+    return table.join(pd.DataFrame(answers.probabilities, columns=config.species))
+
+
+def _load(version: Version) -> TrainedModel:
     device = find_device(load_params().device)
-    logits, _ = inference.predict(network.to(device), Normalize(config), chosen)
-    return _table(images, logits, config)
-
-
-def _load(version: Version) -> tuple[Network, artifact.ModelConfig]:
     with tempfile.TemporaryDirectory() as folder:
         files = versions.fetch(version, Path(folder))
         try:
-            return artifact.load(files)
+            return TrainedModel.load(files, device)
         except UserError as error:
-            said = error.message.replace(f"{files}/", "").removesuffix("; `dvc repro` makes it")
-            raise UserError(f"{version} does not load: {said}") from None
-
-
-def _table(
-    images: pd.DataFrame, logits: torch.Tensor, config: artifact.ModelConfig
-) -> pd.DataFrame:
-    """`images` with what `logits`, float (n, species), say of them."""
-    best = np.array(config.species)[logits.argmax(1).numpy()]
-    shares = probabilities(logits.double().numpy(), config.temperature)  # (n, species)
-    table = images[COLUMNS[:-1]].reset_index(drop=True)
-    return table.assign(predicted=best).join(pd.DataFrame(shares, columns=config.species))
+            reason = error.message.replace(f"{files}/", "").removesuffix("; `dvc repro` makes it")
+            raise UserError(f"{version} does not load: {reason}") from None
 
 
 def _rows(source: Version, images: pd.DataFrame) -> tuple[Packed, torch.Tensor]:

@@ -12,13 +12,11 @@ import torch
 from fishline.core.errors import UserError
 from fishline.core.paths import MODELS
 from fishline.data.dataset import Images
-from fishline.evaluation.metrics import ClassificationReport, report
-from fishline.models import artifact
-from fishline.models.artifact import ModelConfig, Normalize
+from fishline.evaluation.metrics import ClassificationReport, classification_report
+from fishline.models.artifact import ModelConfig
 from fishline.models.calibration import calibration_error, probabilities
-from fishline.models.inference import classify, embed
-from fishline.models.networks import Network
-from fishline.models.novelty import UNKNOWN, MahalanobisDetector, load_detector
+from fishline.models.novelty import UNKNOWN
+from fishline.models.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,15 @@ class TestRun:
     numbers:     calibration, and how much is taken for unknown
     """
 
-    network: Network
-    config: ModelConfig
-    known: MahalanobisDetector
+    model: TrainedModel
     report: ClassificationReport
     distances: npt.NDArray[np.float64]
     predictions: pd.DataFrame
     numbers: dict[str, float]
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.model.config
 
     @property
     def confidence(self) -> pd.Series[float]:
@@ -45,40 +45,37 @@ class TestRun:
         return self.predictions[list(self.config.species)].max(axis=1)
 
 
-def evaluate_model(model: str, test: Images, device: torch.device) -> TestRun:
-    """Test `models/<model>`.
+def evaluate_model(name: str, test: Images, device: torch.device) -> TestRun:
+    """Test `models/<name>`.
 
     Raises:
         UserError: it is not for these images.
     """
-    network, config = artifact.load(MODELS / model)
-    known = load_detector(MODELS / model)
-    _require_fit(model, config, test)
-    embeddings, labels = embed(network.to(device), Normalize(config), test)
-    logits, truth = classify(network, embeddings).numpy(), labels.numpy()
-    found = report(truth, logits.argmax(1), test.species)
-    shares = probabilities(logits, config.temperature)
-    distances = known.distances(embeddings.numpy())
-    unknown = distances > known.limit
+    model = TrainedModel.load(MODELS / name, device)
+    _require_fit(name, model.config, test)
+    embeddings, labels = model.embed_images(test)
+    predictions = model.answer(embeddings)
+    report = classification_report(labels.numpy(), predictions.logits.argmax(1), test.species)
+    uncalibrated = probabilities(torch.from_numpy(predictions.logits))
     numbers = {
-        "calibration_error": calibration_error(shares, truth),
-        "calibration_error_before": calibration_error(probabilities(logits), truth),
-        "temperature": config.temperature,
-        "taken_for_unknown": float(unknown.mean()),
+        "calibration_error": calibration_error(torch.from_numpy(predictions.probabilities), labels),
+        "calibration_error_before": calibration_error(uncalibrated, labels),
+        "temperature": model.config.temperature,
+        "taken_for_unknown": float(predictions.unknown.mean()),
     }
     table = test.table[["file", "sha256", "original", "species"]].assign(
-        predicted=found.pairs["predicted"],
-        answer=found.pairs["predicted"].mask(unknown, UNKNOWN),
+        predicted=report.pairs["predicted"],
+        answer=report.pairs["predicted"].mask(predictions.unknown, UNKNOWN),
     )
-    rounded = pd.DataFrame(shares.round(6), columns=list(test.species))
-    predictions = pd.concat([table, rounded], axis=1)
-    return TestRun(network, config, known, found, distances, predictions, numbers)
+    rounded = pd.DataFrame(predictions.probabilities.round(6), columns=list(test.species))
+    table = pd.concat([table, rounded], axis=1)
+    return TestRun(model, report, predictions.distances, table, numbers)
 
 
-def _require_fit(model: str, config: ModelConfig, images: Images) -> None:
+def _require_fit(name: str, config: ModelConfig, images: Images) -> None:
     if (config.species, config.image_size) != (images.species, images.size):
         raise UserError(
-            f"{MODELS / model} is for {config.image_size} pixels and the species "
+            f"{MODELS / name} is for {config.image_size} pixels and the species "
             f"{', '.join(config.species)}; the test images have {images.size} pixels and "
             f"{', '.join(images.species)}. `dvc repro` trains it anew."
         )

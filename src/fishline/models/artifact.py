@@ -1,8 +1,8 @@
-"""Networks, what is frozen in them, and the two files that hold one.
+"""What a model is and expects, and the two files that hold one.
 
 A model's folder holds `model.safetensors` (the weights) and `model.json` (`ModelConfig`): what
 evaluation, fine-tuning and serving must know, written once, so that none can disagree. Beside
-them lies `known.safetensors` (novelty.py).
+them lies `known.safetensors` (novelty.py); trained_model.py reads all three.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from fishline.models.networks import NETWORKS, Network
 class ModelConfig:
     """What a model is and what it expects.
 
-    network, arguments: the name in `NETWORKS` and what its class is called with
-    species:            in the order of the logits
-    image_size:         edge of the input in pixels
-    mean, std:          per channel (R, G, B) on the scale 0…1; inputs are (x − mean) / std
-    split:              the strategy that its training images were chosen by
-    temperature:        what logits are divided by to become probabilities, see calibration.py
+    network:     the name in `NETWORKS`
+    species:     in the order of the logits
+    image_size:  edge of the input in pixels
+    mean, std:   per channel (R, G, B) on the scale 0…1; inputs are (x − mean) / std
+    split:       the strategy that its training images were chosen by
+    temperature: what logits are divided by to become probabilities, see calibration.py
     """
 
     network: str
-    arguments: dict[str, int]
     species: tuple[str, ...]
     image_size: int
     mean: tuple[float, ...]
@@ -45,7 +44,8 @@ class ModelConfig:
 
 def build(config: ModelConfig) -> Network:
     """The network that `config` names, with fresh weights."""
-    return NETWORKS[config.network](**config.arguments).to(memory_format=torch.channels_last)
+    network = NETWORKS[config.network](len(config.species), config.image_size)
+    return network.to(memory_format=torch.channels_last)
 
 
 def scale(pixels: torch.Tensor) -> torch.Tensor:
@@ -89,8 +89,9 @@ def load(folder: Path) -> tuple[Network, ModelConfig]:
     Raises:
         UserError: a file is missing or broken, or the weights do not fit the described network.
     """
-    network, config = _read_config(folder / "model.json")
+    config = read_config(folder / "model.json")
     path = folder / "model.safetensors"
+    network = build(config)
     try:
         network.load_state_dict(load_file(path))
     except (FileNotFoundError, SafetensorError) as error:
@@ -100,18 +101,21 @@ def load(folder: Path) -> tuple[Network, ModelConfig]:
     return network.eval(), config
 
 
-def _read_config(path: Path) -> tuple[Network, ModelConfig]:
+def read_config(path: Path) -> ModelConfig:
+    """The config in `path`, of which a network can be built.
+
+    Raises:
+        UserError: the file is missing, or describes no model.
+    """
     try:
         raw: dict[str, Any] = read_json(path)
+        raw.pop("arguments", None)  # models of version 0.1 repeat species and image size there
         lists = {key: tuple(raw[key]) for key in ("species", "mean", "std")}
         config = ModelConfig(**{**raw, **lists})
-        network = build(config)
+        build(config)
         Normalize(config)
     except FileNotFoundError:
         raise UserError(f"{path} not found; `dvc repro` makes it") from None
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path} does not describe a model: {error}") from None
-    size, classes = config.image_size, len(config.species)
-    if config.arguments != {"classes": classes, "image_size": size}:
-        raise UserError(f"{path} contradicts itself: arguments against species and image_size")
-    return network, config
+    return config

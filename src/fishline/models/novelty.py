@@ -9,7 +9,7 @@ species against known gave an AUROC of 0.83 and 0.93, and the largest probabilit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +42,12 @@ class MahalanobisDetector:
 
     def distances(self, embeddings: Floats) -> npt.NDArray[np.float64]:
         """Squared distance of each row (n, d) to the nearest species (n,)."""
-        away = embeddings[:, None].astype(np.float64) - self.means  # (n, species, d)
-        squared: npt.NDArray[np.float64] = np.einsum("nsd,nsd->ns", away @ self.precision, away)
-        nearest: npt.NDArray[np.float64] = squared.min(1)
+        nearest = np.full(len(embeddings), np.inf)
+        for mean in self.means:  # one species at a time: memory for (n, d), not (n, species, d)
+            away = embeddings.astype(np.float64) - mean
+            squared = np.einsum("nd,nd->n", away @ self.precision, away)
+            np.minimum(nearest, squared, out=nearest)
         return nearest
-
-    def is_unknown(self, embeddings: Floats) -> npt.NDArray[np.bool_]:
-        """For each row (n, d) whether it is like none of the species (n,)."""
-        far: npt.NDArray[np.bool_] = self.distances(embeddings) > self.limit
-        return far
 
 
 def fit_detector(
@@ -66,13 +63,12 @@ def fit_detector(
     """
     from sklearn.covariance import LedoitWolf  # shrinks: few images, many dimensions
 
-    means = np.stack([embeddings[labels == each].mean(0) for each in np.unique(labels)])
+    means = np.stack([embeddings[labels == species].mean(0) for species in np.unique(labels)])
     fitted = LedoitWolf(assume_centered=True).fit(embeddings - means[labels])
-    known = MahalanobisDetector(means, fitted.precision_.astype(np.float32), float("inf"))
+    detector = MahalanobisDetector(means, fitted.precision_.astype(np.float32), float("inf"))
     if recall == 1:
-        return known
-    limit = float(np.quantile(known.distances(validation), recall))
-    return MahalanobisDetector(known.means, known.precision, limit)
+        return detector
+    return replace(detector, limit=float(np.quantile(detector.distances(validation), recall)))
 
 
 def separation(
@@ -94,16 +90,16 @@ def separation(
     }
 
 
-def save_detector(folder: Path, known: MahalanobisDetector) -> None:
+def save_detector(folder: Path, detector: MahalanobisDetector) -> None:
     """Write `known.safetensors`.
 
     Raises:
         OSError: there is no room.
     """
     tensors = {
-        "means": known.means,
-        "precision": known.precision,
-        "limit": np.array([known.limit]),
+        "means": detector.means,
+        "precision": detector.precision,
+        "limit": np.array([detector.limit]),
     }
     with replacing(folder / FILE) as temporary:
         temporary.write_bytes(save(tensors))

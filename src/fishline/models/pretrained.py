@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from fishline.core.errors import UserError
+from fishline.models.artifact import read_config
 from fishline.models.networks import BACKBONES, Backbone, Network
 
 # Of ImageNet, as all of torchvision's weights expect: https://docs.pytorch.org/vision/stable/models
@@ -20,8 +21,21 @@ STD = (0.229, 0.224, 0.225)
 State = dict[str, torch.Tensor]
 
 
-def is_torchvisions(name: str) -> bool:
-    return name in BACKBONES
+def normalization(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and std per channel that `model.weights` were learnt with; None if that is not known.
+
+    Those of a model trained here stand in the model.json beside its weights.
+
+    Raises:
+        UserError: that file describes no model.
+    """
+    if weights == "none":
+        return None
+    beside = Path(weights).with_name("model.json")
+    if weights != "default" and beside.is_file():
+        config = read_config(beside)
+        return config.mean, config.std
+    return (MEAN, STD) if name in BACKBONES else None
 
 
 def initialize(network: Network, name: str, weights: str) -> str:
@@ -114,8 +128,8 @@ def _misfit(weights: str, name: str, why: object) -> UserError:
 
 
 def _digest(state: State) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for key in sorted(state):
         # As bytes: NumPy has no bfloat16.
-        found.update(key.encode() + state[key].reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(key.encode() + state[key].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -35,7 +35,7 @@ def freeze(network: Network, train: Trainable) -> nn.Module:
     """Freeze all of `network` but the part that `train` names, which is returned.
 
     Parameters alone: a frozen batch norm in training mode would still move its running
-    statistics, so `training.fit` keeps everything outside the returned part in eval mode.
+    statistics, so `loop.fit` keeps everything outside the returned part in eval mode.
     """
     network.requires_grad_(False)
     return trainable_part(network, train).requires_grad_(True)
@@ -43,8 +43,7 @@ def freeze(network: Network, train: Trainable) -> nn.Module:
 
 def trainable_part(network: Network, train: Trainable) -> nn.Module:
     """The part of `network` that `train` names."""
-    parts = {"head": network.classifier[-1], "classifier": network.classifier, "all": network}
-    return parts[train]
+    return {"head": network.classifier[-1], "classifier": network.classifier, "all": network}[train]
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -82,7 +81,6 @@ def start(params: Params, train: Images) -> tuple[Network, ModelConfig]:
     replace_head(network, len(train.species), keep=params.finetune.mode == "extend")
     config = replace(
         base,
-        arguments={**base.arguments, "classes": len(train.species)},
         species=train.species,
         split=params.split.strategy,
     )

@@ -49,13 +49,13 @@ def compare(first: str, second: str, as_json: bool) -> None:
 
 def scores(predictions: pd.DataFrame) -> dict[str, float]:
     """Accuracy, macro F1 and worst recall, as `evaluate` has them."""
-    from fishline.evaluation.metrics import headline, report
+    from fishline.evaluation.metrics import classification_report, headline
 
     names = sorted(set(predictions["species"]) | set(predictions["predicted"]))
     codes = {name: i for i, name in enumerate(names)}
     truth, answer = (predictions[c].map(codes).to_numpy() for c in ("species", "predicted"))
-    found = headline(report(truth, answer, names))
-    return {name: found[name] for name in MEASURES}
+    scored = headline(classification_report(truth, answer, names))
+    return {name: scored[name] for name in MEASURES}
 
 
 def changes(a: Mapping[str, str], b: Mapping[str, str]) -> dict[str, list[str | None]]:

@@ -22,13 +22,12 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 from PIL import Image
 
-import fishline
 from fishline.data.decode import Pixels
 from fishline.models.artifact import ModelConfig
 from fishline.models.networks import BACKBONES
 
 COLUMN = "photograph"  # mlflow_model.py says the same
-PACKAGE = Path(fishline.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 # What mlflow_model.py imports; torchvision with its networks alone.
 REQUIREMENTS = "mlflow click numpy pandas pillow ruamel-yaml safetensors torch".split()
 SIGNATURE = ModelSignature(

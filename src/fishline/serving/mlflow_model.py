@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ from fishline.serving.predictor import Predictor
 
 
 class PhotographModel(PythonModel):
-    """A row per photograph: its path, its content as bytes, or that in base64."""
+    """A row per photograph: its content, as bytes or in base64.
+
+    With FISHLINE_SERVE_PATHS=true in the environment of whoever loads it, paths on that machine,
+    too.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
-        self.predictor = Predictor(Path(context.artifacts["model"]), find_device("auto"))
+        # Off unless the server's owner says so: a client could find out what files there are.
+        paths = os.environ.get("FISHLINE_SERVE_PATHS", "false").lower() in ("1", "true")
+        folder = Path(context.artifacts["model"])
+        self.predictor = Predictor(folder, find_device("auto"), paths)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,6 @@ from tqdm import tqdm
 
 from fishline.core.errors import UserError
 from fishline.data.photo_files import find_images
-from fishline.models.devices import find_device
 from fishline.serving.predictor import Answer, Predictor
 
 Form = Literal["text", "json", "csv"]
@@ -28,7 +26,7 @@ def predict(photographs: Sequence[Path], model: str, form: Form) -> int:
 
     Args:
         photographs: files, and folders that are searched at any depth.
-        model: a registered version as `registry.find` has it, or a folder with model.json.
+        model: a registered version as `versions.find` has it, or a folder with model.json.
 
     Returns:
         How many photographs could not be read; each is named in its line.
@@ -36,14 +34,14 @@ def predict(photographs: Sequence[Path], model: str, form: Form) -> int:
     Raises:
         UserError: there is no such model, or nothing to look at.
     """
-    paths = [path for given in photographs for path in _expand(given)]
+    paths = [path for argument in photographs for path in _expand(argument)]
     if not paths:
         raise UserError(f"no photographs in {', '.join(map(str, photographs))}")
     predictor = load(model)
-    species = predictor.config.species
+    species = predictor.species
     if form == "text":  # who reads this may not know the model
-        said = f"{model} knows {', '.join(species)}; any other fish may be taken for one of these"
-        click.echo(said, err=True)
+        known = ", ".join(species)
+        click.echo(f"{model} knows {known}; any other fish may be taken for one of these", err=True)
     write, failed = _writer(form, species), 0
     answers = tqdm(predictor.predict(paths), total=len(paths), unit="photograph", disable=None)
     for path, answer in zip(paths, answers, strict=True):
@@ -54,11 +52,11 @@ def predict(photographs: Sequence[Path], model: str, form: Form) -> int:
     return failed
 
 
-def _expand(given: Path) -> Iterator[Path]:
-    if given.is_dir():
-        yield from find_images(given)
+def _expand(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from find_images(path)
     else:
-        yield given
+        yield path
 
 
 def network_threads() -> int:
@@ -70,19 +68,13 @@ def network_threads() -> int:
 
 
 def load(model: str) -> Predictor:
-    """The model that `model` names, on the best device that there is.
+    """The model that `model` names, with as many threads as decoding leaves it.
 
     Raises:
         UserError: there is none.
     """
-    device = find_device("auto")
     torch.set_num_threads(network_threads())
-    if Path(model, "model.json").is_file():
-        return Predictor(Path(model), device)
-    from fishline.tracking import versions  # loads mlflow
-
-    with tempfile.TemporaryDirectory() as folder:
-        return Predictor(versions.fetch(versions.find(model), Path(folder)), device)
+    return Predictor.load(model)
 
 
 def _writer(form: Form, species: Sequence[str]) -> Callable[[Path, Answer], str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -20,11 +21,9 @@ import torch
 from fishline.core.parallel import in_threads
 from fishline.data.decode import Pixels, decode
 from fishline.data.photo_files import MAX_BYTES, read, reason
-from fishline.models import artifact
-from fishline.models.artifact import ModelConfig, Normalize, scale
-from fishline.models.calibration import probabilities
-from fishline.models.networks import Network
-from fishline.models.novelty import UNKNOWN, load_detector
+from fishline.models.devices import find_device
+from fishline.models.novelty import UNKNOWN
+from fishline.models.trained_model import TrainedModel
 
 BATCH = 32  # photographs: more are no quicker on a processor
 DATA_URL = re.compile(r"data:[^,]*;base64,")
@@ -58,20 +57,45 @@ class Answer:
 
 
 class Predictor:
-    """The model in `folder`, ready to be asked."""
+    """The model in `folder`, ready to be asked.
 
-    def __init__(self, folder: Path, device: torch.device | str = "cpu") -> None:
-        """
+
+    Args:
+        paths: whether text may name a file on this machine. Off, only bytes and base64 are taken,
+            so that whoever asks over a network cannot find out what files there are.
+
+    Raises:
+        UserError: the folder holds no whole model.
+    """
+
+    def __init__(
+        self, folder: Path, device: torch.device | str = "cpu", paths: bool = True
+    ) -> None:
+        self.model = TrainedModel.load(folder, device)
+        self._paths = paths
+
+    @classmethod
+    def load(cls, reference: str, device: torch.device | str | None = None) -> Predictor:
+        """The model that `reference` names: fish-finetuned@champion, fish-finetuned/3, a folder.
+
+        Args:
+            device: the best that there is, if None.
+
         Raises:
-            UserError: the folder holds no whole model.
+            UserError: there is no such model, or the tracking store cannot be reached.
         """
-        self.network: Network
-        self.config: ModelConfig
-        self.network, self.config = artifact.load(folder)
-        self.known = load_detector(folder)
-        self.device = torch.device(device)
-        self.normalize = Normalize(self.config).to(self.device)
-        self.network.to(self.device)
+        device = device or find_device("auto")
+        if Path(reference, "model.json").is_file():
+            return cls(Path(reference), device)
+        from fishline.tracking import versions  # loads mlflow
+
+        with tempfile.TemporaryDirectory() as folder:
+            return cls(versions.fetch(versions.find(reference), Path(folder)), device)
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """In the order of `Answer.probabilities`."""
+        return self.model.config.species
 
     def predict(self, photographs: Iterable[Photograph]) -> Iterator[Answer]:
         """An answer for each photograph, in order, as they come: thousands need little memory."""
@@ -82,53 +106,51 @@ class Predictor:
     def _decode(self, photograph: Photograph) -> Pixels | str:
         """The pixels, or why there are none."""
         try:
-            return decode(content(photograph), self.config.image_size).pixels
+            size = self.model.config.image_size
+            return decode(content(photograph, self._paths), size).pixels
         except Exception as error:  # a decoder may raise anything on a broken file
             return reason(error)
 
     def _answer(self, batch: list[Pixels | str]) -> Iterator[Answer]:
-        good = [each for each in batch if not isinstance(each, str)]
-        answers = iter(self.answer_pixels(np.stack(good)) if good else [])
-        for each in batch:
-            yield Answer(None, None, None, each) if isinstance(each, str) else next(answers)
+        decoded = [pixels for pixels in batch if not isinstance(pixels, str)]
+        answers = iter(self.answer_pixels(np.stack(decoded)) if decoded else [])
+        for pixels in batch:
+            yield Answer(None, None, None, pixels) if isinstance(pixels, str) else next(answers)
 
-    @torch.inference_mode()
     def answer_pixels(self, pixels: Pixels) -> list[Answer]:
         """Answers for uint8 (b, size, size, 3)."""
-        images = self.normalize(scale(torch.from_numpy(pixels).to(self.device)))
-        embeddings = self.network.embed(images)
-        logits = self.network.classifier[-1](embeddings).cpu().numpy()
-        shares = probabilities(logits, self.config.temperature)
-        unknown = self.known.is_unknown(embeddings.cpu().numpy())
-        names = self.config.species
+        predictions = self.model.answer(self.model.embed(torch.from_numpy(pixels)))
         return [
             Answer(
-                UNKNOWN if odd else names[int(row.argmax())],
+                UNKNOWN if unknown else self.species[int(row.argmax())],
                 float(row.max()),
-                dict(zip(names, row.tolist(), strict=True)),
+                dict(zip(self.species, row.tolist(), strict=True)),
             )
-            for row, odd in zip(shares, unknown, strict=True)
+            for row, unknown in zip(predictions.probabilities, predictions.unknown, strict=True)
         ]
 
 
-def content(photograph: Photograph) -> bytes:
+def content(photograph: Photograph, paths: bool = True) -> bytes:
     """The bytes of a photograph's file.
 
+    Args:
+        paths: whether text may name a file.
+
     Raises:
-        OSError, ValueError: there is no such file, or it is empty or too large; see images.reason.
+        OSError, ValueError: no such file, or it is empty or too large; see `reason`.
     """
     if isinstance(photograph, bytes | bytearray | memoryview):
         if len(photograph) > MAX_BYTES:
             raise ValueError(f"{len(photograph)} bytes; the limit is {MAX_BYTES}")
         return bytes(photograph)
-    if isinstance(photograph, Path):
+    if isinstance(photograph, Path) and paths:
         return read(photograph)
     if not isinstance(photograph, str):
-        raise ValueError(f"no path, bytes or base64 but {photograph!r:.80}")
+        raise ValueError(f"no {'path, ' * paths}bytes or base64 but {photograph!r:.80}")
     encoded = DATA_URL.sub("", photograph, count=1)
-    if encoded == photograph and len(photograph) < 4096 and _is_file(photograph):
+    if paths and encoded == photograph and len(photograph) < 4096 and _is_file(photograph):
         return read(Path(photograph))
-    return _from_base64(encoded)
+    return _from_base64(encoded, "neither a file nor base64" if paths else "not base64")
 
 
 def _is_file(text: str) -> bool:
@@ -138,11 +160,11 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _from_base64(text: str) -> bytes:
+def _from_base64(text: str, complaint: str) -> bytes:
     if len(text) > MAX_BYTES * 4 / 3 + 4:
         raise ValueError(f"{len(text)} characters of base64; the limit is {MAX_BYTES} bytes")
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         shown = text if len(text) < 80 else f"{text[:60]}…"
-        raise ValueError(f"neither a file nor base64: {shown}") from None
+        raise ValueError(f"{complaint}: {shown}") from None

@@ -24,9 +24,7 @@ from fishline.evaluation.report import card, write_report
 from fishline.evaluation.report_data import ReportData, gather, name_of
 from fishline.evaluation.statistics import accuracy_interval
 from fishline.evaluation.test_run import TestRun, evaluate_model
-from fishline.models.artifact import Normalize
 from fishline.models.devices import find_device, seed_everything
-from fishline.models.inference import embed
 from fishline.models.novelty import separation
 from fishline.tracking import test_results
 from fishline.tracking.store import tracking_uri
@@ -85,10 +83,11 @@ def _unknown(tested: TestRun, images: Mapping[str, Mapping[str, Images]]) -> dic
     others = [p["test"] for p in images.values() if not mine & set(p["test"].species)]
     if not others:
         return {}
-    embeddings, _ = embed(tested.network, Normalize(tested.config), others[0])
-    distances = tested.known.distances(embeddings.numpy())
-    told = float((distances > tested.known.limit).mean())
-    return {"others_told_unknown": told} | separation(tested.distances, distances)
+    embeddings, _ = tested.model.embed_images(others[0])
+    predictions = tested.model.answer(embeddings)
+    return {"others_told_unknown": float(predictions.unknown.mean())} | separation(
+        tested.distances, predictions.distances
+    )
 
 
 def _publish(model: str, title: str, tested: TestRun, summary: dict[str, float]) -> None:

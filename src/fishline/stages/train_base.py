@@ -10,7 +10,7 @@ from fishline.core.paths import BASE
 from fishline.data.dataset import Images, mean_and_std, model_images
 from fishline.models.artifact import ModelConfig, build
 from fishline.models.devices import seed_everything
-from fishline.models.pretrained import MEAN, STD, initialize, is_torchvisions
+from fishline.models.pretrained import initialize, normalization
 from fishline.models.transfer import freeze
 from fishline.training import run
 
@@ -19,7 +19,7 @@ def main() -> None:
     params = load_params()
     rng = seed_everything(params.seed)
     subsets = model_images(BASE, params)
-    config = _describe(params, subsets["train"])
+    config = _config(params, subsets["train"])
     network = build(config)
     origin = initialize(network, params.model.name, params.model.weights)
     job = run.Job(
@@ -37,13 +37,11 @@ def main() -> None:
     run.run(job, params)
 
 
-def _describe(params: Params, train: Images) -> ModelConfig:
-    # Weights learnt elsewhere expect the normalisation that they were learnt with.
-    given = is_torchvisions(params.model.name) and params.model.weights != "none"
-    mean, std = (MEAN, STD) if given else mean_and_std(train)
+def _config(params: Params, train: Images) -> ModelConfig:
+    learnt = normalization(params.model.name, params.model.weights)
+    mean, std = learnt or mean_and_std(train)
     return ModelConfig(
         network=params.model.name,
-        arguments={"classes": len(params.base.species), "image_size": train.size},
         species=params.base.species,
         image_size=train.size,
         mean=mean,

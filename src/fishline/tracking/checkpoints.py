@@ -21,11 +21,10 @@ import click
 import torch
 from filelock import FileLock, Timeout
 
-import fishline
 from fishline.core.files import read_json, replacing, write_json
 from fishline.tracking.provenance import project_root
 
-PACKAGE = Path(fishline.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 SPACING = 10.0  # seconds between checkpoints at the ends of short epochs
 KEPT = 30  # days after which the checkpoint of an unfinished training is given up
 

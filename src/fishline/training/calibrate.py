@@ -8,29 +8,23 @@ from dataclasses import replace
 import torch
 
 from fishline.data.dataset import Images
-from fishline.models.artifact import ModelConfig, Normalize
 from fishline.models.calibration import find_temperature
-from fishline.models.inference import classify, embed
-from fishline.models.networks import Network
-from fishline.models.novelty import MOST, MahalanobisDetector, fit_detector
+from fishline.models.novelty import MOST, fit_detector
+from fishline.models.trained_model import TrainedModel
 
 
-def calibrate(
-    network: Network, config: ModelConfig, subsets: Mapping[str, Images], recall: float
-) -> tuple[ModelConfig, MahalanobisDetector]:
-    """`config` with the temperature of `network`, and what counts as known.
+def calibrate(model: TrainedModel, subsets: Mapping[str, Images], recall: float) -> TrainedModel:
+    """`model` with a temperature and a novelty detector.
 
     Args:
-        parts: train and validation.
+        subsets: train and validation.
         recall: share of the validation images that shall count as known.
     """
-    normalize = Normalize(config)
-    validation, labels = embed(network, normalize, subsets["validation"])
-    logits = classify(network, validation)
-    temperature = find_temperature(logits.numpy(), labels.numpy())
-    train, train_labels = embed(network, normalize, _some(subsets["train"]))
-    known = fit_detector(train.numpy(), train_labels.numpy(), validation.numpy(), recall)
-    return replace(config, temperature=temperature), known
+    validation, labels = model.embed_images(subsets["validation"])
+    temperature = find_temperature(model.logits(validation), labels)
+    train, train_labels = model.embed_images(_some(subsets["train"]))
+    detector = fit_detector(train.numpy(), train_labels.numpy(), validation.numpy(), recall)
+    return TrainedModel(model.network, replace(model.config, temperature=temperature), detector)
 
 
 def _some(images: Images) -> Images:

@@ -19,12 +19,12 @@ from fishline.core.params import Params, Training
 from fishline.core.paths import METRICS, MODELS, PLOTS, TASKS, run_record
 from fishline.data.dataset import Images, epoch_length
 from fishline.evaluation import figures
-from fishline.evaluation.metrics import assess
-from fishline.models import artifact, transfer
+from fishline.evaluation.metrics import classification_report
+from fishline.models import transfer
 from fishline.models.artifact import ModelConfig, Normalize
 from fishline.models.devices import find_device
 from fishline.models.networks import Network
-from fishline.models.novelty import save_detector
+from fishline.models.trained_model import TrainedModel
 from fishline.serving import log_model
 from fishline.tracking import run as tracking_run
 from fishline.tracking import store, versions
@@ -229,18 +229,17 @@ def _publish(
     """Write the model and its curves, log and register them; the record of it."""
     log.finish()
     folder = MODELS / job.model
-    config, known = calibrate(job.network, job.config, job.subsets, recall)
-    artifact.save(folder, job.network, config)
-    save_detector(folder, known)
+    model = calibrate(TrainedModel(job.network, job.config), job.subsets, recall)
+    model.save(folder)
     kept = chosen_epoch(history, job.settings.keep)
     write_json(METRICS / f"{job.stage}.json", _summary(kept))
     tracking_run.log_metrics({"kept_epoch": kept.epoch, "kept_val_accuracy": kept.val_accuracy})
     tracking_run.log_metrics(_cost(job, history))
     tracking_run.log_files(_curves(job.stage, history), "plots")
-    _log_validation(job)
+    _log_validation(job.stage, model, job.subsets["validation"])
     train = job.subsets["train"]
     example = train.pixels[train.rows[:1]].numpy()[0]
-    model_id = log_model.log_model(log.run_id, config, example, folder, logged)
+    model_id = log_model.log_model(log.run_id, model.config, example, folder, logged)
     version = versions.register(job.model, log.run_id, model_id, tags)
     name = versions.NAMES[job.model]
     return {"run_id": log.run_id, "model_id": model_id, "name": name, "version": version}
@@ -271,11 +270,13 @@ def _curves(stage: str, history: list[Epoch]) -> list[Path]:
     return figures.write_curves(PLOTS / stage, table.drop(columns="images_per_second"), stage)
 
 
-def _log_validation(job: Job) -> None:
+def _log_validation(stage: str, model: TrainedModel, validation: Images) -> None:
     """Log the confusion matrix on the validation images, as picture and as data."""
-    found = assess(job.network, Normalize(job.config), job.subsets["validation"])
+    embeddings, labels = model.embed_images(validation)
+    predicted = model.logits(embeddings).argmax(1)
+    report = classification_report(labels.numpy(), predicted.numpy(), validation.species)
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "confusion"
         tracking_run.log_files(
-            figures.write_confusion(stem, found, f"{job.stage}: validation"), "validation"
+            figures.write_confusion(stem, report, f"{stage}: validation"), "validation"
         )

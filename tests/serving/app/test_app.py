@@ -109,7 +109,7 @@ def test_a_picture_has_its_photographs_proportions(
 
 def test_heat_lies_over_the_picture(make_model: Make, tmp_path: Path) -> None:
     model = Model(Predictor(make_model(tmp_path)))
-    views = [model.look(photograph(1), species) for species in model.config.species]
+    views = [model.view(photograph(1), species) for species in model.config.species]
     for view in views:
         assert view.picture.shape == view.heat.shape == (480, 640, 3)
         assert (view.maps.shape, view.maps.min() >= 0, view.maps.max() <= 1) == ((480, 640), 1, 1)
@@ -126,7 +126,7 @@ def test_visitors_do_not_disturb_each_other(make_model: Make, tmp_path: Path) ->
 
     def one(content: bytes) -> tuple[Answer, Any]:
         (said,) = model.ask([content])
-        return said, model.look(content, "Trout").maps
+        return said, model.view(content, "Trout").maps
 
     alone = [one(content) for content in contents]
     with ThreadPoolExecutor(8) as pool:
@@ -270,7 +270,7 @@ def test_a_folder_trained_anew_is_another_choice(project: Path, make_model: Make
     os.utime(project / "models/finetuned/model.json", (1, 1))
     (second,) = models.folders()
     assert (first.name, first.state != second.state) == ("models/finetuned", True)
-    described = Predictor(Path("models/finetuned")).config
+    described = Predictor(Path("models/finetuned")).model.config
     assert models.about(first, described)["MLflow run"] == "r1"
 
 

@@ -60,7 +60,7 @@ class Model:
     """A model that several visitors ask, one at a time: Captum hooks into its layers."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.config = predictor.config
+        self.config = predictor.model.config
         self._predictor = predictor
         self._lock = threading.Lock()
 
@@ -69,14 +69,13 @@ class Model:
         with self._lock:
             return list(self._predictor.predict(contents))
 
-    def look(self, content: bytes, species: str) -> View:
+    def view(self, content: bytes, species: str) -> View:
         """A photograph that was answered, and what in it speaks for `species`."""
         size, shown = self.config.image_size, picture(content)
         label = torch.tensor([self.config.species.index(species)])
         pixels = decode(content, size).pixels[None].copy()  # torch wants one it may write to
-        network, normalize = self._predictor.network, self._predictor.normalize
         with self._lock:
-            small = gradcam.heatmaps(network, normalize, pixels, label)[0]  # (size, size)
+            small = gradcam.heatmaps(self._predictor.model, pixels, label)[0]  # (size, size)
         height, width = shown.shape[:2]
         large = Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
         maps = np.asarray(large, np.float32).clip(0, 1)
@@ -106,8 +105,8 @@ def percent(share: float) -> str:
 def explain(error: str) -> str:
     """Why a file was not read, for whoever took the photograph."""
     for pattern, meaning in ERRORS.items():
-        if found := re.search(pattern, error):
-            return found.expand(meaning)
+        if match := re.search(pattern, error):
+            return match.expand(meaning)
     return f"The file could not be read: {error}."
 
 

@@ -153,5 +153,5 @@ def look(asked: Asked, file: UploadedFile, answer: Answer) -> View:
     if key not in views:
         if len(views) >= KEPT:
             views.clear()
-        views[key] = asked.model.look(file.getvalue(), answer.likeliest)
+        views[key] = asked.model.view(file.getvalue(), answer.likeliest)
     return views[key]

@@ -1,0 +1,115 @@
+"""A trained network with all that its answers depend on: the one way from images to answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fishline.data.dataset import Images
+from fishline.models import artifact
+from fishline.models.artifact import ModelConfig, Normalize, scale
+from fishline.models.calibration import probabilities
+from fishline.models.networks import Network
+from fishline.models.novelty import MahalanobisDetector, load_detector, save_detector
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model makes of n images.
+
+    logits:        float32 (n, species)
+    probabilities: float64 (n, species), calibrated: logits by `ModelConfig.temperature`
+    distances:     float64 (n,), squared, to the nearest species
+    unknown:       bool (n,), whether that is too far for any of the species
+    """
+
+    logits: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float64]
+    distances: npt.NDArray[np.float64]
+    unknown: npt.NDArray[np.bool_]
+
+
+class TrainedModel:
+    """A network, what it expects, and what it takes for unknown.
+
+    Args:
+        network: put in eval mode; stays on its device.
+        config: its normalisation and temperature are applied here.
+        detector: None until training has fitted one (calibrate.py); needed by `answer` and `save`.
+    """
+
+    def __init__(
+        self, network: Network, config: ModelConfig, detector: MahalanobisDetector | None = None
+    ) -> None:
+        self.network = network.eval()
+        self.config = config
+        self.normalize = Normalize(config).to(self.device)
+        self._detector = detector
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> TrainedModel:
+        """The model that `save` wrote.
+
+        Raises:
+            UserError: a file is missing or broken, or the weights do not fit the network.
+        """
+        network, config = artifact.load(folder)
+        return cls(network.to(device), config, load_detector(folder))
+
+    def save(self, folder: Path) -> None:
+        """Write weights, config and detector; the same model gives the same bytes.
+
+        Raises:
+            OSError: there is no room.
+        """
+        artifact.save(folder, self.network, self.config)
+        save_detector(folder, self.detector)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def detector(self) -> MahalanobisDetector:
+        if self._detector is None:
+            raise RuntimeError("no novelty detector has been fitted yet")
+        return self._detector
+
+    @torch.inference_mode()
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the last layer is given, float (b, d) on the CPU, for uint8 (b, size, size, 3)."""
+        images = self.normalize(scale(pixels.to(self.device)))
+        return self.network.embed(images).cpu()
+
+    def embed_images(
+        self, images: Images, batch_size: int = 256
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings float (n, d) and labels int64 (n,) of `images` in their order, on the CPU."""
+        batches = images.batches(torch.arange(len(images)), batch_size)
+        embeddings, labels = [], []
+        for pixels, truth in batches:
+            embeddings.append(self.embed(pixels))
+            labels.append(truth)
+        return torch.cat(embeddings), torch.cat(labels)
+
+    @torch.inference_mode()
+    def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Logits float (n, species) of embeddings (n, d), on the CPU."""
+        head = self.network.classifier[-1]
+        logits: torch.Tensor = head(embeddings.to(self.device)).cpu()
+        return logits
+
+    def answer(self, embeddings: torch.Tensor) -> Predictions:
+        """Probabilities, and what is unknown, for embeddings (n, d)."""
+        logits = self.logits(embeddings)
+        distances = self.detector.distances(embeddings.numpy())
+        return Predictions(
+            logits.numpy(),
+            probabilities(logits, self.config.temperature).numpy(),
+            distances,
+            distances > self.detector.limit,
+        )
