@@ -159,7 +159,7 @@ def test_one_page_that_needs_nothing_else(findings: ReportData, tmp_path: Path) 
 def test_what_it_says(findings: ReportData, tmp_path: Path) -> None:
     _, page = written(findings, tmp_path)
     said = re.sub(r"\s+", " ", "".join(page.words))
-    accuracy = f"{findings.outcome.report.accuracy:.3f}"
+    accuracy = f"{findings.test_run.report.accuracy:.3f}"
     for words in (
         accuracy,
         "12 images of 6 photographs, 3 species. 95 % interval, over photographs: 0.100–0.900",
