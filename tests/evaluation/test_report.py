@@ -20,7 +20,7 @@ from fishline.core.params import load_params
 from fishline.core.paths import SUBSETS
 from fishline.data.dataset import Images
 from fishline.data.prepare.colour_baseline import ColourBaseline
-from fishline.evaluation import svg as evaluation_svg
+from fishline.evaluation import figures
 from fishline.evaluation.comparison import Comparison, FreezeVariant
 from fishline.evaluation.mistakes import COUNT, mistakes, write_mistakes
 from fishline.evaluation.report import CARD, card, write_report
@@ -93,8 +93,8 @@ def findings(tested: TestRun, make_images: Callable[..., Images]) -> ReportData:
         audits={"finetune": audit},
         colour_baseline=ColourBaseline(0.25, 1.0),
         shown=mistakes(tested, test, aspects),
-        curves=evaluation_svg.curves(HISTORY),
-        reliability=evaluation_svg.reliability(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0),
+        curves=figures.curves_svg(HISTORY),
+        reliability=figures.reliability_svg(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0),
         version=VERSION,
         run=RUN,
         leaky=[replace(RUN, params={"split.strategy": "random"}, metrics={"test_accuracy": 0.987})],
@@ -197,7 +197,7 @@ def test_names_are_text_and_not_markup(findings: ReportData, tmp_path: Path) -> 
 
 def test_the_same_findings_give_the_same_bytes(findings: ReportData, tmp_path: Path) -> None:
     first, _ = written(findings, tmp_path)
-    again = replace(findings, curves=evaluation_svg.curves(HISTORY))
+    again = replace(findings, curves=figures.curves_svg(HISTORY))
     assert written(again, tmp_path)[0] == first
 
 
@@ -278,10 +278,10 @@ def test_without_mistakes_the_least_certain_answers_are_shown(
 
 def test_curves_take_the_colour_of_the_page() -> None:
     for svg in [
-        *evaluation_svg.curves(HISTORY),
-        evaluation_svg.reliability(np.ones(3), np.ones(3, bool)),
+        *figures.curves_svg(HISTORY),
+        figures.reliability_svg(np.ones(3), np.ones(3, bool)),
     ]:
         assert svg.startswith("<svg")
         assert "currentColor" in svg
-        assert evaluation_svg.INK not in svg
+        assert figures.INK not in svg
         assert "epoch</text>" in svg or "probability given</text>" in svg
