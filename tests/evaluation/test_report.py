@@ -177,6 +177,17 @@ def test_what_it_says(findings: ReportData, tmp_path: Path) -> None:
         assert words in said, words
 
 
+def test_how_many_others_are_noticed_is_said_or_why_not(
+    findings: ReportData, tmp_path: Path
+) -> None:
+    measured = {"others_told_unknown": 0.45, "unknown_auroc": 0.87}
+    known = replace(findings, summary={**findings.summary, **measured})
+    for data, words in ((known, "45 % are noticed as"), (findings, "could not be measured")):
+        _, page = written(data, tmp_path)
+        assert words in "".join(page.words)
+        assert words in card(data, PARAMS)
+
+
 def test_both_matrices_are_the_models(findings: ReportData, tmp_path: Path) -> None:
     text, _ = written(findings, tmp_path)
     tables = re.findall(r'<table class="matrix">.*?</table>', text, flags=re.DOTALL)
