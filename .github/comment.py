@@ -1,17 +1,12 @@
 """The comment that experiment.yml writes below a pull request.
 
-python .github/comment.py write origin/main COMMIT LINK > comment.md
-python .github/comment.py post comment.md
+python .github/comment.py origin/main COMMIT LINK > comment.md
 """
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -19,15 +14,12 @@ from fishline.core.files import read_json
 from fishline.core.paths import METRICS, PLOTS, TASKS
 from fishline.core.text import table, text
 
-MARK = "<!-- fishline: experiment -->"  # by which the comment is found again
-AUTHOR = "github-actions[bot]"
 SPECIES = 30  # a larger matrix is no longer read, and GitHub takes 65,536 characters
 
 
 def body(base: str, commit: str, link: str) -> str:
     """The comment: what changed against the revision `base`, and how good both models are."""
-    parts = [
-        MARK,
+    sections = [
         f"### Models of {commit[:7]} against {text(base.removeprefix('origin/'))}",
         _diff("metrics", base) or "No metric changed.",
         _diff("params", base) or "No parameter changed.",
@@ -35,13 +27,14 @@ def body(base: str, commit: str, link: str) -> str:
         *(_matrix(model) for model in TASKS),
         f"[Report, curves and pictures]({link}) of this run.",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
 def _diff(what: str, base: str) -> str:
     precision = ["--precision", "3"] if what == "metrics" else []
-    found = _run(["dvc", what, "diff", "--md", *precision, base]).strip()
-    return found if found.count("\n") > 1 else ""  # a table's head alone
+    command = ["dvc", what, "diff", "--md", *precision, base]
+    diff = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    return diff if diff.count("\n") > 1 else ""  # a table's head alone
 
 
 def _scores() -> str:
@@ -50,13 +43,13 @@ def _scores() -> str:
     rows = [
         [
             model,
-            f"**{found['accuracy']:.3f}**",
-            f"{found['accuracy_low']:.3f}–{found['accuracy_high']:.3f}",
-            f"{found['worst_recall']:.3f}",
-            f"{found['images']:,}",
-            f"{found['photographs']:,}",
+            f"**{scores['accuracy']:.3f}**",
+            f"{scores['accuracy_low']:.3f}–{scores['accuracy_high']:.3f}",
+            f"{scores['worst_recall']:.3f}",
+            f"{scores['images']:,}",
+            f"{scores['photographs']:,}",
         ]
-        for model, found in read_json(METRICS / "evaluate.json").items()
+        for model, scores in read_json(METRICS / "evaluate.json").items()
     ]
     return table(head, rows)
 
@@ -78,31 +71,9 @@ def _matrix(model: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{matrix}\n\n</details>"
 
 
-def post(file: Path, repository: str, number: str) -> None:
-    """Write the comment below pull request `number`: a new one once, then the same again."""
-    comments = f"repos/{repository}/issues/{number}/comments"
-    pages = json.loads(_run(["gh", "api", "--paginate", "--slurp", comments]))
-    ours = [
-        comment["id"]
-        for page in pages
-        for comment in page
-        if comment["user"]["login"] == AUTHOR and comment["body"].startswith(MARK)
-    ]
-    where = f"repos/{repository}/issues/comments/{ours[0]}" if ours else comments
-    method = "PATCH" if ours else "POST"
-    _run(["gh", "api", "--silent", "--method", method, where, "--field", f"body=@{file}"])
-
-
-def _run(command: Sequence[str]) -> str:
-    """What a command prints; its complaints go to the log."""
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["write", base, commit, link]:
+        case [base, commit, link]:
             print(body(base, commit, link), end="")
-        case ["post", file]:
-            post(Path(file), os.environ["GITHUB_REPOSITORY"], os.environ["PULL_REQUEST"])
         case _:
             sys.exit(__doc__)

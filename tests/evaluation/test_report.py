@@ -20,7 +20,7 @@ from fishline.core.params import load_params
 from fishline.core.paths import SUBSETS
 from fishline.data.dataset import Images
 from fishline.data.prepare.colour_baseline import ColourBaseline
-from fishline.evaluation import svg as evaluation_svg
+from fishline.evaluation import figures
 from fishline.evaluation.comparison import Comparison, FreezeVariant
 from fishline.evaluation.mistakes import COUNT, mistakes, write_mistakes
 from fishline.evaluation.report import CARD, card, write_report
@@ -93,8 +93,8 @@ def findings(tested: TestRun, make_images: Callable[..., Images]) -> ReportData:
         audits={"finetune": audit},
         colour_baseline=ColourBaseline(0.25, 1.0),
         shown=mistakes(tested, test, aspects),
-        curves=evaluation_svg.curves(HISTORY),
-        reliability=evaluation_svg.reliability(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0),
+        curves=figures.curves_svg(HISTORY),
+        reliability=figures.reliability_svg(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0),
         version=VERSION,
         run=RUN,
         leaky=[replace(RUN, params={"split.strategy": "random"}, metrics={"test_accuracy": 0.987})],
@@ -159,7 +159,7 @@ def test_one_page_that_needs_nothing_else(findings: ReportData, tmp_path: Path) 
 def test_what_it_says(findings: ReportData, tmp_path: Path) -> None:
     _, page = written(findings, tmp_path)
     said = re.sub(r"\s+", " ", "".join(page.words))
-    accuracy = f"{findings.outcome.report.accuracy:.3f}"
+    accuracy = f"{findings.test_run.report.accuracy:.3f}"
     for words in (
         accuracy,
         "12 images of 6 photographs, 3 species. 95 % interval, over photographs: 0.100–0.900",
@@ -175,6 +175,17 @@ def test_what_it_says(findings: ReportData, tmp_path: Path) -> None:
         "2026-01-02 03:04 UTC",
     ):
         assert words in said, words
+
+
+def test_how_many_others_are_noticed_is_said_or_why_not(
+    findings: ReportData, tmp_path: Path
+) -> None:
+    measured = {"others_told_unknown": 0.45, "unknown_auroc": 0.87}
+    known = replace(findings, summary={**findings.summary, **measured})
+    for data, words in ((known, "45 % are noticed as"), (findings, "could not be measured")):
+        _, page = written(data, tmp_path)
+        assert words in "".join(page.words)
+        assert words in card(data, PARAMS)
 
 
 def test_both_matrices_are_the_models(findings: ReportData, tmp_path: Path) -> None:
@@ -197,7 +208,7 @@ def test_names_are_text_and_not_markup(findings: ReportData, tmp_path: Path) -> 
 
 def test_the_same_findings_give_the_same_bytes(findings: ReportData, tmp_path: Path) -> None:
     first, _ = written(findings, tmp_path)
-    again = replace(findings, curves=evaluation_svg.curves(HISTORY))
+    again = replace(findings, curves=figures.curves_svg(HISTORY))
     assert written(again, tmp_path)[0] == first
 
 
@@ -278,10 +289,10 @@ def test_without_mistakes_the_least_certain_answers_are_shown(
 
 def test_curves_take_the_colour_of_the_page() -> None:
     for svg in [
-        *evaluation_svg.curves(HISTORY),
-        evaluation_svg.reliability(np.ones(3), np.ones(3, bool)),
+        *figures.curves_svg(HISTORY),
+        figures.reliability_svg(np.ones(3), np.ones(3, bool)),
     ]:
         assert svg.startswith("<svg")
         assert "currentColor" in svg
-        assert evaluation_svg.INK not in svg
+        assert figures.INK not in svg
         assert "epoch</text>" in svg or "probability given</text>" in svg

@@ -253,3 +253,27 @@ def test_the_same_training_twice_at_once_keeps_out_of_each_others_way(
         train()
     assert outputs() == expected
     assert whole(project)
+
+
+@pytest.mark.parametrize(("mode", "leaked", "by_chance"), [("replace", 2, 7), ("extend", 5, 11)])
+def test_the_audit_is_of_every_task_of_the_model(
+    params: Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: Any,
+    leaked: int,
+    by_chance: int,
+) -> None:
+    copies = "test_images_with_a_copy_in_train"
+    audits = {
+        "base": {copies: 3, "random": {copies: 4}},
+        "finetune": {copies: 2, "random": {copies: 7}},
+    }
+    monkeypatch.chdir(tmp_path)
+    Path("metrics").mkdir()
+    Path("metrics/split.json").write_text(json.dumps(audits))
+    chosen = replace(params, finetune=replace(params.finetune, mode=mode))
+    audit = training_run._audit("finetuned", chosen)
+    assert (audit[copies], audit["random"][copies]) == (leaked, by_chance)
+    if mode == "extend":
+        assert {task: audit[task] for task in audits} == audits

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
+from tabulate import tabulate  # type: ignore[import-untyped]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], count: int = 0) -> str:
     """A Markdown table; if it should have had `count` rows, a line says how many are left out."""
-    body = [head, ["---"] * len(head), *rows]
-    lines = [f"| {' | '.join(row)} |" for row in body]
-    hidden = count - (len(body) - 2)
-    return "\n".join(lines) + (f"\n\n… and {hidden:,} more." if hidden > 0 else "")
+    body = list(rows)
+    hidden = count - len(body)
+    more = f"\n\n… and {hidden:,} more." if hidden > 0 else ""
+    return str(tabulate(body, head, "github", disable_numparse=True)) + more
 
 
 def shares(values: pd.Series[str]) -> str:

@@ -1,35 +1,92 @@
-"""Curves and matrices as pictures; the data behind them goes to DVC as CSV beside them."""
+"""Curves and matrices as pictures: PNG files beside their tables, and SVG to stand within a page.
+
+DVC plots the tables (CSV); an SVG's text and axes take the colour of what is around them.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from fishline.core.files import write_csv, write_figure
 from fishline.evaluation.metrics import ClassificationReport
 
+INK = "#123456"  # in an SVG: becomes the page's own colour
+FIRST, SECOND = "#3b82c4", "#e08a1e"  # to be seen on white and on black
+
+PLAIN: Any = {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+SVG: Any = {
+    **PLAIN,
+    **dict.fromkeys(
+        ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"], INK
+    ),
+    "axes.facecolor": "none",
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "fishline",  # the same bytes every time
+}
+
 
 def write_curves(stem: Path, curves: pd.DataFrame, title: str) -> list[Path]:
     """`stem`.csv and `stem`.png from the columns epoch, train_loss, val_loss, val_accuracy."""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    loss.plot(curves["epoch"], curves["train_loss"], label="training")
-    loss.plot(curves["epoch"], curves["val_loss"], label="validation")
-    loss.set(xlabel="epoch", ylabel="loss", title=f"{title}: loss")
+    with matplotlib.rc_context(PLAIN):
+        figure = Figure(figsize=(8, 3.2), layout="constrained")
+        figure.suptitle(title)
+        loss, accuracy = figure.subplots(1, 2)
+        _draw_curves(loss, accuracy, curves)
+        return [_csv(stem, curves), _png(stem, figure)]
+
+
+def curves_svg(curves: pd.DataFrame) -> list[str]:
+    """The same two panels as SVG: loss, and accuracy on the validation images."""
+    with matplotlib.rc_context(SVG):
+        loss, accuracy = (Figure(figsize=(3.6, 2.5), layout="constrained") for _ in range(2))
+        _draw_curves(loss.subplots(), accuracy.subplots(), curves)
+        return [_svg(loss, "Loss by epoch"), _svg(accuracy, "Validation accuracy by epoch")]
+
+
+def _draw_curves(loss: Axes, accuracy: Axes, curves: pd.DataFrame) -> None:
+    loss.plot(curves["epoch"], curves["train_loss"], color=FIRST, label="training")
+    loss.plot(curves["epoch"], curves["val_loss"], color=SECOND, label="validation")
+    loss.set(xlabel="epoch", ylabel="loss")
     loss.legend()
-    accuracy.plot(curves["epoch"], curves["val_accuracy"], color="C1")
-    accuracy.set(xlabel="epoch", ylabel="accuracy", title=f"{title}: validation accuracy")
-    accuracy.set_ylim(0, 1.02)
+    accuracy.plot(curves["epoch"], curves["val_accuracy"], color=SECOND)
+    accuracy.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1.02))
     for axes in (loss, accuracy):
-        axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    return [_csv(stem, curves), _png(stem, figure)]
+        axes.grid(alpha=0.25)
+        axes.locator_params(axis="x", integer=True)
+
+
+def reliability_svg(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> str:
+    """How often the model is right where it says so many percent, in bins of as many images each.
+
+    Args:
+        confidence: (n,), the probability of the predicted species.
+        right: (n,), whether that is the species.
+    """
+    from sklearn.calibration import calibration_curve
+
+    bins = max(1, min(10, len(right) // 20))
+    accuracy, predicted = calibration_curve(right, confidence, n_bins=bins, strategy="quantile")
+    with matplotlib.rc_context(SVG):
+        figure = Figure(figsize=(3.2, 3), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linestyle=":", label="as it should be")
+        axes.plot(predicted, accuracy, color=FIRST, marker="o", label="test images")
+        axes.set(xlabel="probability given", ylabel="share that is right")
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+        axes.legend(loc="upper left")
+        axes.grid(alpha=0.25)
+        return _svg(figure, "Share of right answers by the probability that was given")
 
 
 def write_confusion(stem: Path, report: ClassificationReport, title: str) -> list[Path]:
@@ -59,7 +116,7 @@ def write_one_vs_rest(stem: Path, report: ClassificationReport, title: str) -> l
     return [_csv(stem, report.one_vs_rest), _png(stem, figure)]
 
 
-def _small_matrix(axes: object, matrix: npt.NDArray[np.int64], name: str) -> None:
+def _small_matrix(axes: Axes, matrix: npt.NDArray[np.int64], name: str) -> None:
     labels: Sequence[str] = ("rest", "this")
     display = ConfusionMatrixDisplay(matrix, display_labels=labels)
     display.plot(ax=axes, cmap="Blues", colorbar=False)
@@ -76,3 +133,11 @@ def _png(stem: Path, figure: Figure) -> Path:
     path = stem.with_suffix(".png")
     write_figure(path, figure, 110)
     return path
+
+
+def _svg(figure: Figure, title: str) -> str:
+    out = io.StringIO()
+    metadata = {"Date": None, "Creator": None, "Title": title}
+    figure.savefig(out, format="svg", transparent=True, metadata=metadata)
+    text = out.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor")

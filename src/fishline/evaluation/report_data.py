@@ -15,7 +15,7 @@ from fishline.core.paths import CACHE, FINETUNED, METRICS, PLOTS, SUBSETS, run_r
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, tasks
 from fishline.data.prepare.colour_baseline import ColourBaseline, colour_baseline
-from fishline.evaluation import svg
+from fishline.evaluation import figures
 from fishline.evaluation.comparison import (
     Comparison,
     FreezeVariant,
@@ -90,7 +90,7 @@ def gather(
         audits={task: audits[task] for task in tasks(model, params)},
         colour_baseline=colour_baseline(table, Cache(CACHE), params.seed),
         shown=mistakes(test_run, images["test"], aspects),
-        curves=svg.curves(history),
+        curves=figures.curves_svg(history),
         reliability=_reliability(test_run),
         version=version,
         run=run,
@@ -151,7 +151,7 @@ def recipe(model: str, test_run: TestRun, history: pd.DataFrame, params: Params)
 
 def _reliability(test_run: TestRun) -> str:
     right = test_run.predictions["species"] == test_run.predictions["predicted"]
-    return svg.reliability(test_run.confidence.to_numpy(), right.to_numpy())
+    return figures.reliability_svg(test_run.confidence.to_numpy(), right.to_numpy())
 
 
 def leaky_runs(run: Run) -> list[Run]:

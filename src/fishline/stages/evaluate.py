@@ -9,9 +9,11 @@ is added to the MLflow run that trained the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import click
+import torch
 
 from fishline.core.files import read_json, write_csv, write_json, write_text
 from fishline.core.params import Params, load_params
@@ -40,10 +42,8 @@ def main() -> None:
     tested = {
         model: evaluate_model(model, subsets["test"], device) for model, subsets in images.items()
     }
-    summaries = {model: _summary(model, found, params) for model, found in tested.items()}
-    reliability = {
-        model: found.numbers | _unknown(found, images) for model, found in tested.items()
-    }
+    summaries = {model: _summary(model, run, params) for model, run in tested.items()}
+    reliability = {model: run.numbers | _unknown(run, images) for model, run in tested.items()}
     write_json(METRICS / "evaluate.json", summaries)
     write_json(METRICS / "reliability.json", reliability)
     write_json(METRICS / "species.json", {m: by_species(t.report) for m, t in tested.items()})
@@ -51,54 +51,61 @@ def main() -> None:
     for model in TASKS:
         title = f"{name_of(model, params)}, test images"
         _publish(model, title, tested[model], measured[model])
-    findings = [
+    models = [
         gather(model, tested[model], subsets, measured[model], params)
         for model, subsets in images.items()
     ]
-    _report(findings, params)
-    for each in findings:
-        n, accuracy = len(each.test_run.predictions), each.test_run.report.accuracy
-        print(f"evaluate: {each.model}: test accuracy {accuracy:.3f}, {n} images")
+    _report(models, params)
+    for model, run in tested.items():
+        n, accuracy = len(run.predictions), run.report.accuracy
+        print(f"evaluate: {model}: test accuracy {accuracy:.3f}, {n} images")
     print(f"evaluate: {REPORT}")
 
 
 def _summary(model: str, tested: TestRun, params: Params) -> dict[str, float]:
     """The headline; of a model for old and new species also the accuracy on either."""
-    found, both = tested.report, tasks(model, params)
+    report, both = tested.report, tasks(model, params)
     low, high = accuracy_interval(tested.predictions)
-    summary = headline(found) | {
+    summary = headline(report) | {
         "photographs": tested.predictions["original"].nunique(),
         "accuracy_low": low,
         "accuracy_high": high,
     }
     if len(both) == 1:
         return summary
-    subsets = {task: of_species(found, getattr(params, task).species) for task in both}
-    return summary | {f"{task}_accuracy": accuracy for task, accuracy in subsets.items()}
+    accuracies = {task: of_species(report, getattr(params, task).species) for task in both}
+    return summary | {f"{task}_accuracy": accuracy for task, accuracy in accuracies.items()}
 
 
 def _unknown(tested: TestRun, images: Mapping[str, Mapping[str, Images]]) -> dict[str, float]:
     """How well a model tells other species' test images as unknown, where there are any."""
-    mine = set(tested.config.species)
-    others = [p["test"] for p in images.values() if not mine & set(p["test"].species)]
-    if not others:
+    others = [_others(subsets["test"], tested.config.species) for subsets in images.values()]
+    unseen = [test for test in others if len(test)]
+    if not unseen:
         return {}
-    embeddings, _ = tested.model.embed_images(others[0])
+    embeddings, _ = tested.model.embed_images(unseen[0])
     predictions = tested.model.answer(embeddings)
     return {"others_told_unknown": float(predictions.unknown.mean())} | separation(
         tested.distances, predictions.distances
     )
 
 
+def _others(test: Images, species: Sequence[str]) -> Images:
+    """Those of `test` that show none of `species`."""
+    other = ~test.table["species"].isin(species)
+    rows = torch.tensor(other.to_numpy())
+    return replace(test, rows=test.rows[rows], labels=test.labels[rows], table=test.table[other])
+
+
 def _publish(model: str, title: str, tested: TestRun, summary: dict[str, float]) -> None:
     """Draw a model's matrices, and add metrics and pictures to the run that trained it."""
-    found = tested.report
-    files = figures.write_confusion(PLOTS / f"{model}-confusion", found, title)
-    files += figures.write_one_vs_rest(PLOTS / f"{model}-one-vs-rest", found, title)
+    report = tested.report
+    files = figures.write_confusion(PLOTS / f"{model}-confusion", report, title)
+    files += figures.write_one_vs_rest(PLOTS / f"{model}-one-vs-rest", report, title)
     table = PLOTS / f"{model}-predictions.csv"
     write_csv(table, tested.predictions)
     record = read_json(run_record(model))
-    if not test_results.log_tests(record, summary, by_species(found), files, table):
+    if not test_results.log_tests(record, summary, by_species(report), files, table):
         click.echo(
             f"evaluate: {tracking_uri()} does not have run {record['run_id']}, which "
             f"trained models/{model}, so its test metrics stand in metrics/ only. Set "
@@ -107,14 +114,14 @@ def _publish(model: str, title: str, tested: TestRun, summary: dict[str, float])
         )
 
 
-def _report(found: list[ReportData], params: Params) -> None:
+def _report(models: Sequence[ReportData], params: Params) -> None:
     """Write the page, the cards and the mistakes; add them to the runs and registered versions."""
-    write_report(REPORT, found, params)
-    for each in found:
-        picture = PLOTS / f"{each.model}-mistakes.png"
-        write_mistakes(picture, each.shown, each.name)
-        text = card(each, params)
-        path = PLOTS / f"{each.model}-card.md"
+    write_report(REPORT, models, params)
+    for data in models:
+        picture = PLOTS / f"{data.model}-mistakes.png"
+        write_mistakes(picture, data.shown, data.name)
+        text = card(data, params)
+        path = PLOTS / f"{data.model}-card.md"
         write_text(path, text)
-        if each.version:
-            test_results.describe(each.version, text, {REPORT: "", path: "", picture: "test"})
+        if data.version:
+            test_results.describe(data.version, text, {REPORT: "", path: "", picture: "test"})

@@ -16,8 +16,8 @@ from torch import nn
 
 from fishline.core.files import read_json, require, write_json
 from fishline.core.params import Params, Training
-from fishline.core.paths import METRICS, MODELS, PLOTS, TASKS, run_record
-from fishline.data.dataset import Images, epoch_length
+from fishline.core.paths import METRICS, MODELS, PLOTS, run_record
+from fishline.data.dataset import Images, epoch_length, tasks
 from fishline.evaluation import figures
 from fishline.evaluation.metrics import classification_report
 from fishline.models import transfer
@@ -86,7 +86,7 @@ def run(job: Job, params: Params) -> None:
 def _run_first(job: Job, params: Params) -> None:
     tables = [images.table for images in job.subsets.values()]
     tags = {**run_tags(job.stage, tables, job.config.split), **job.tags}
-    audit = _audit(job)
+    audit = _audit(job.model, params)
     logged = stage_params(job.stage, params)
     key = fingerprint(
         {"stage": job.stage, "params": logged, "origin": job.origin, "data": tags["data.hash"]}
@@ -245,9 +245,16 @@ def _publish(
     return {"run_id": log.run_id, "model_id": model_id, "name": name, "version": version}
 
 
-def _audit(job: Job) -> dict[str, Any]:
+def _audit(model: str, params: Params) -> dict[str, Any]:
+    """What `split` found of its own leaks; of a model of two tasks the sums, and each task's."""
     audits: dict[str, dict[str, Any]] = read_json(require(METRICS / "split.json", "split"))
-    return audits[TASKS[job.model]]
+    chosen = {task: audits[task] for task in tasks(model, params)}
+    if len(chosen) == 1:
+        return chosen.popitem()[1]
+    copies = "test_images_with_a_copy_in_train"
+    by_chance = sum(audit["random"][copies] for audit in chosen.values())
+    here = sum(audit[copies] for audit in chosen.values())
+    return {copies: here, "random": {copies: by_chance}, **chosen}
 
 
 def _summary(kept: Epoch) -> dict[str, float]:
