@@ -155,6 +155,32 @@ def test_broken_off_and_run_again_it_ends_with_the_same_bytes_as_one_run(
     assert len(same) == 2  # the whole one, and the one that was broken off
 
 
+def test_broken_off_in_each_validation_it_still_finishes(
+    project: mlflow.MlflowClient, train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken up there, no step of the epoch is left, and there is no speed to tell."""
+    validate = Trainer.validate
+    for count in (0, 1, 1):
+        done: list[int] = []
+
+        def counting(self: Trainer, *arguments: Any) -> Any:
+            if len(done) == count:
+                raise Power
+            done.append(1)
+            return validate(self, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "validate", counting)
+            with pytest.raises(Power):
+                train(checkpoint_minutes=1e-9)
+    train(checkpoint_minutes=1e-9)
+    assert whole(project)
+    assert steps(project, "images_per_second") == []
+    metrics = project.get_run(run_id()).data.metrics
+    assert "trained_parameters" in metrics
+    assert "seconds_per_epoch" not in metrics
+
+
 def test_other_parameters_are_never_resumed(
     train: Callable[..., None], params: Params, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

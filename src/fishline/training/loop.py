@@ -16,14 +16,17 @@ from fishline.training.trainer import EpochState, State, Trainer
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; the names are those of the logged metrics."""
+    """What one epoch came to; the names are those of the logged metrics.
+
+    images_per_second: None if it was resumed after its last step, with none left to time
+    """
 
     epoch: int
     train_loss: float
     val_loss: float
     val_accuracy: float
     lr: float
-    images_per_second: float
+    images_per_second: float | None
 
 
 @dataclass
@@ -91,7 +94,7 @@ def fit(
 
 
 def _epoch(
-    trainer: Trainer, validation: Inputs, steps: EpochState, number: int, speed: float
+    trainer: Trainer, validation: Inputs, steps: EpochState, number: int, speed: float | None
 ) -> Epoch:
     losses = torch.stack(steps.losses).cpu().double()
     size = trainer.settings.batch_size

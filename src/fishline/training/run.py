@@ -258,12 +258,11 @@ def _summary(kept: Epoch) -> dict[str, float]:
 
 
 def _cost(job: Job, history: list[Epoch]) -> dict[str, float]:
-    """What learnt, and how long an epoch took."""
+    """What learnt, and how long an epoch took, if any was timed."""
     images = epoch_length(job.subsets["train"].labels, job.settings.balance)
-    return {
-        "trained_parameters": transfer.count_parameters(job.trainable),
-        "seconds_per_epoch": median(images / epoch.images_per_second for epoch in history),
-    }
+    cost: dict[str, float] = {"trained_parameters": transfer.count_parameters(job.trainable)}
+    seconds = [images / epoch.images_per_second for epoch in history if epoch.images_per_second]
+    return cost | ({"seconds_per_epoch": median(seconds)} if seconds else {})
 
 
 def _curves(stage: str, history: list[Epoch]) -> list[Path]:

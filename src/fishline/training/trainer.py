@@ -108,7 +108,7 @@ class Trainer:
 
     def run_epoch(
         self, under_way: EpochState, after_step: Callable[[], None] = lambda: None
-    ) -> float:
+    ) -> float | None:
         """Train on every image of an epoch once, or on what `under_way` leaves of it.
 
         Args:
@@ -116,7 +116,7 @@ class Trainer:
             after_step: called after each step, when everything can be saved.
 
         Returns:
-            Images per second.
+            Images per second; None if nothing was left.
         """
         self.network.eval()
         self.trainable.train()
@@ -125,7 +125,9 @@ class Trainer:
         drawn = self.train.draw(len(order), self.rng)
         order = order.to(self.device)
         size = self.settings.batch_size
-        done, started = min(len(under_way.losses) * size, len(order)), time.perf_counter()
+        done, started = len(under_way.losses) * size, time.perf_counter()
+        if done >= len(order):
+            return None
         for first in range(done, len(order), size):
             under_way.lrs.append(float(self.schedule.get_last_lr()[0]))
             batch = slice(first, first + size)
