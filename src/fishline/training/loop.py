@@ -30,7 +30,7 @@ class Epoch:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training has come.
 
     chosen:    the network of the epoch to keep, so far
@@ -52,7 +52,7 @@ class Progress:
         }
 
     @classmethod
-    def of(cls, state: State, device: torch.device) -> Progress:
+    def of(cls, state: State, device: torch.device) -> TrainingProgress:
         """What `state_dict` gave."""
         steps = state["under_way"]
         under_way = steps and EpochState(
@@ -64,7 +64,7 @@ class Progress:
 def fit(
     trainer: Trainer,
     validation: Inputs,
-    progress: Progress,
+    progress: TrainingProgress,
     title: str,
     after_step: Callable[[], None] = lambda: None,
     after_epoch: Callable[[Epoch, EpochState], None] = lambda epoch, steps: None,
