@@ -42,8 +42,8 @@ from fishline.tracking import run
 from fishline.tracking.checkpoints import Checkpoint
 from fishline.training import batches
 from fishline.training.batches import Inputs, Photographs
-from fishline.training.loop import Epoch, Progress
-from fishline.training.run import Job, _Session
+from fishline.training.loop import Epoch, TrainingProgress
+from fishline.training.session import TrainingJob, TrainingSession
 from fishline.training.trainer import Trainer
 
 ENDLESS = 100_000  # epochs: the learning rate's schedule must not end
@@ -67,7 +67,7 @@ class OneBatch:
         return self._photographs.take(self._all[: len(positions)], drawn)
 
 
-def make_job(params: Params, count: int) -> Job:
+def make_job(params: Params, count: int) -> TrainingJob:
     """What `train-base` trains, without end, on `count` of its images."""
     rng = seed_everything(params.seed)
     subsets = model_images(BASE, params)
@@ -82,7 +82,7 @@ def make_job(params: Params, count: int) -> Job:
     )
     network = build(config)
     settings = replace(training(params, params), epochs=ENDLESS)
-    return Job(
+    return TrainingJob(
         stage="train-base",
         model=BASE,
         settings=settings,
@@ -101,7 +101,7 @@ def pick(images: Images, some: torch.Tensor) -> Images:
     return replace(images, rows=images.rows[some], labels=images.labels[some], table=table)
 
 
-def kinds(job: Job, trainer: Trainer) -> dict[str, Inputs]:
+def kinds(job: TrainingJob, trainer: Trainer) -> dict[str, Inputs]:
     """What each measurement trains on."""
     train, normalize, own = job.subsets["train"], trainer.normalize, trainer.train
     assert isinstance(own, Photographs)
@@ -122,7 +122,7 @@ def kinds(job: Job, trainer: Trainer) -> dict[str, Inputs]:
     }
 
 
-def speed(session: _Session, data: Inputs, seconds: float, tracked: bool) -> float:
+def speed(session: TrainingSession, data: Inputs, seconds: float, tracked: bool) -> float:
     """Images per second over as many whole epochs as take `seconds`."""
     trainer, progress = session.trainer, session.progress
     trainer.train = data
@@ -152,9 +152,9 @@ def speeds_of(rounds: int, seconds: float, count: int) -> dict[str, list[float]]
     checkpoint = Checkpoint(job.stage, "benchmark", settings.checkpoint_minutes)
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
     with run.stage_run(job.stage, asdict(settings), job.subsets, {}) as log:
-        session = _Session(job, log, checkpoint)
+        session = TrainingSession(job, log, checkpoint)
         session.trainer = Trainer(job.network, job.trainable, normalize, settings, job.rng, train)
-        session.progress = Progress(chosen=session.trainer.weights())
+        session.progress = TrainingProgress(chosen=session.trainer.weights())
         data = kinds(job, session.trainer)
         speed(session, data["real"], 1.0, tracked=True)  # warms up
         found: dict[str, list[float]] = {kind: [] for kind in data}

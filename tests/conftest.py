@@ -1,6 +1,7 @@
 """Small inputs that several tests share."""
 
 import hashlib
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -30,6 +31,9 @@ SIZE = 48  # the smallest that the network takes
 # The networks here are tiny: threads that wait for each other on a busy machine cost far more
 # (measured: twentyfold) than they bring.
 torch.set_num_threads(1)
+
+# A suite started in the background inherits an ignored Ctrl-C, and so would what tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

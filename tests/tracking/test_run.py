@@ -125,7 +125,8 @@ def test_seeded_runs_have_names_of_their_own_and_leave_the_seed_alone(
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+    ("error", "status"),
+    [(ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(), "KILLED")],
 )
 def test_a_run_that_does_not_end_well_says_so(
     store: mlflow.MlflowClient, subsets: dict[str, Images], error: BaseException, status: str
@@ -213,7 +214,7 @@ def test_a_lost_store_costs_no_metric_and_is_not_asked_all_the_time(
 
 def test_without_a_store_at_the_end_the_message_says_what_is_kept() -> None:
     with pytest.raises(UserError, match=r"cannot be stored.*no answer(.|\n)*dvc repro"):
-        with tracking_store.needs_store():
+        with tracking_store.needs_store(kept=True):
             raise MlflowException("no answer")
 
 

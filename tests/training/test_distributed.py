@@ -1,11 +1,13 @@
 """Two processes train as one does: each on its share of every batch."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny import small
 from torch import multiprocessing
 
 from fishline.core.params import Training
@@ -15,7 +17,7 @@ from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze
 from fishline.training import distributed
 from fishline.training.distributed import share
-from fishline.training.loop import Progress, fit
+from fishline.training.loop import TrainingProgress, fit
 from fishline.training.trainer import Trainer
 
 Cases = list[tuple[str, dict[str, Any]]]
@@ -37,7 +39,7 @@ def train_all(
         normalize = Normalize(config)
         trainable = freeze(network, part)  # type: ignore[arg-type]
         trainer = Trainer(network, trainable, normalize, chosen, rng, images)
-        history = fit(trainer, trainer.validation(images), Progress(), "test")
+        history = fit(trainer, trainer.validation(images), TrainingProgress(), "test")
         numbers = [n for e in history for n in (e.train_loss, e.val_loss, e.val_accuracy)]
         results.append((numbers, network.state_dict()))
     return results
@@ -78,7 +80,7 @@ def test_alone_everything_is_ones_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "shares"), [(5, [[0, 2, 4], [1, 3]]), (2, [[0], [1]]), (1, [[0], [0]])]
+    ("count", "shares"), [(5, [[0, 2, 4], [1, 3]]), (2, [[0], [1]]), (1, [[0], []])]
 )
 def test_shares_of_a_batch(
     count: int, shares: list[list[int]], monkeypatch: pytest.MonkeyPatch
@@ -87,3 +89,18 @@ def test_shares_of_a_batch(
     for rank, expected in enumerate(shares):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         assert share(torch.arange(count)).tolist() == expected
+
+
+def test_fewer_validation_images_than_processes_count_once(
+    make_trainer: Callable[..., Trainer], images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = replace(images, rows=images.rows[:2], labels=images.labels[:2])
+    trainer = make_trainer(network=small)
+    validation = trainer.validation(two)
+    alone = trainer.validate(validation)
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    scores = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        scores.append(trainer.validate(validation))
+    assert torch.tensor(scores).sum(0).tolist() == pytest.approx(alone)

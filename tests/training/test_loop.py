@@ -14,7 +14,7 @@ from torch import nn
 from fishline.core.params import Loss
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, build
-from fishline.training.loop import Epoch, Progress, best_epoch, chosen_epoch, fit, is_over
+from fishline.training.loop import Epoch, TrainingProgress, best_epoch, chosen_epoch, fit, is_over
 from fishline.training.optim import OPTIMIZERS
 from fishline.training.trainer import EpochState, Trainer
 
@@ -22,7 +22,7 @@ MakeTrainer = Callable[..., Trainer]
 
 
 def quietly(trainer: Trainer, images: Images, **hooks: Any) -> list[Epoch]:
-    return fit(trainer, trainer.validation(images), Progress(), "test", **hooks)
+    return fit(trainer, trainer.validation(images), TrainingProgress(), "test", **hooks)
 
 
 def content(network: nn.Module) -> bytes:
@@ -31,7 +31,7 @@ def content(network: nn.Module) -> bytes:
 
 def numbers(history: list[Epoch]) -> list[dict[str, float]]:
     """All but the speed, which no two runs share."""
-    assert all(epoch.images_per_second >= 0 for epoch in history)
+    assert all(epoch.images_per_second != 0 for epoch in history)
     return [asdict(replace(epoch, images_per_second=0)) for epoch in history]
 
 
@@ -212,7 +212,7 @@ def test_the_last_epoch_is_kept_if_that_is_asked_for(
     make_trainer: MakeTrainer, images: Images
 ) -> None:
     trainer = make_trainer(epochs=3, keep="last")
-    history = fit(trainer, trainer.validation(images), Progress(), "test")
+    history = fit(trainer, trainer.validation(images), TrainingProgress(), "test")
     last = trainer.validate(trainer.validation(images))
     assert last == (history[-1].val_loss, history[-1].val_accuracy)
     worse = [replace(e, val_accuracy=1 - e.epoch / 10) for e in history]

@@ -14,7 +14,7 @@ from tiny import Dropping
 from torch import nn
 
 from fishline.data.dataset import Images
-from fishline.training.loop import Epoch, Progress, fit
+from fishline.training.loop import Epoch, TrainingProgress, fit
 from fishline.training.trainer import EpochState, Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -26,7 +26,7 @@ def content(network: nn.Module) -> bytes:
 
 def numbers(history: list[Epoch]) -> list[dict[str, float]]:
     """All but the speed, which no two runs share."""
-    assert all(epoch.images_per_second >= 0 for epoch in history)
+    assert all(epoch.images_per_second != 0 for epoch in history)
     return [asdict(replace(epoch, images_per_second=0)) for epoch in history]
 
 
@@ -66,7 +66,7 @@ def begin(make_trainer: MakeTrainer, recipe: str) -> Trainer:
 def train(
     trainer: Trainer,
     images: Images,
-    progress: Progress,
+    progress: TrainingProgress,
     steps: float = math.inf,
     epochs: float = math.inf,
 ) -> bytes | None:
@@ -96,10 +96,10 @@ def train(
     return None
 
 
-def resumed(trainer: Trainer, saved: bytes) -> Progress:
+def resumed(trainer: Trainer, saved: bytes) -> TrainingProgress:
     state = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
     trainer.load_state_dict(state["trainer"])
-    return Progress.of(state["progress"], trainer.device)
+    return TrainingProgress.of(state["progress"], trainer.device)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -108,13 +108,13 @@ def test_a_training_broken_off_ends_with_the_same_bytes(
 ) -> None:
     """Three epochs of 4 steps, the last one smaller."""
     images = make_images(8, 9, 7)
-    whole, progress = begin(make_trainer, recipe), Progress()
+    whole, progress = begin(make_trainer, recipe), TrainingProgress()
     assert train(whole, images, progress) is None
     expected, history = content(whole.network), numbers(progress.history)
     assert len(history) == 3
     breaks = [{"steps": n} for n in (1, 2, 4, 5, 8, 11, 12)] + [{"epochs": n} for n in (1, 2, 3)]
     for point in breaks:
-        saved = train(begin(make_trainer, recipe), images, Progress(), **point)
+        saved = train(begin(make_trainer, recipe), images, TrainingProgress(), **point)
         assert saved, point
         again = begin(make_trainer, recipe)
         progress = resumed(again, saved)
@@ -126,10 +126,10 @@ def test_a_training_broken_off_ends_with_the_same_bytes(
 def test_a_training_may_be_broken_off_at_every_step(
     make_trainer: MakeTrainer, images: Images
 ) -> None:
-    whole, progress = begin(make_trainer, "photographs"), Progress()
+    whole, progress = begin(make_trainer, "photographs"), TrainingProgress()
     train(whole, images, progress)
     expected = content(whole.network)
-    saved = train(begin(make_trainer, "photographs"), images, Progress(), steps=1)
+    saved = train(begin(make_trainer, "photographs"), images, TrainingProgress(), steps=1)
     for _ in range(11):
         assert saved
         trainer = begin(make_trainer, "photographs")
@@ -147,7 +147,7 @@ def test_a_training_may_be_broken_off_at_every_step(
 def test_a_finished_training_is_not_trained_again(
     make_trainer: MakeTrainer, images: Images
 ) -> None:
-    whole, progress = begin(make_trainer, "plain"), Progress()
+    whole, progress = begin(make_trainer, "plain"), TrainingProgress()
     train(whole, images, progress)
     state = copy.deepcopy({"trainer": whole.state_dict(), "progress": progress.state_dict()})
     saved = io.BytesIO()

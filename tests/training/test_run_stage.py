@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import shutil
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +13,7 @@ from typing import Any
 
 import mlflow
 import pytest
+import torch
 from mlflow.exceptions import MlflowException
 
 from fishline.core.errors import UserError
@@ -22,6 +27,7 @@ from fishline.tracking import checkpoints, metric_buffer, sync, versions
 from fishline.tracking import run as tracking_run
 from fishline.tracking.checkpoints import kept
 from fishline.training import run as training_run
+from fishline.training import session
 from fishline.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -71,10 +77,10 @@ def train(
     described = replace(config, network="fishline")
 
     def run(**changes: Any) -> None:
-        chosen = replace(settings, epochs=EPOCHS, augment=True, ema=0.9, **changes)
+        chosen = replace(settings, **{"epochs": EPOCHS, "augment": True, "ema": 0.9} | changes)
         rng = seed_everything(chosen.seed)
         network = build(described)
-        job = training_run.Job(
+        job = session.TrainingJob(
             stage="train-base",
             model="base",
             settings=chosen,
@@ -111,17 +117,17 @@ def whole(store: mlflow.MlflowClient) -> bool:
     return (steps(store, "train_loss"), steps(store, "train_loss_step")) == everything
 
 
-def break_off_at(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Break off in the step after `count` steps."""
-    step, done = Trainer._step, []
+def break_off_at(count: int, monkeypatch: pytest.MonkeyPatch, method: str = "_step") -> None:
+    """Break off in the step (or another method of the trainer) after `count` of them."""
+    original, done = getattr(Trainer, method), []
 
     def counting(self: Trainer, *arguments: Any) -> Any:
         if len(done) == count:
             raise Power
         done.append(1)
-        return step(self, *arguments)
+        return original(self, *arguments)
 
-    monkeypatch.setattr(Trainer, "_step", counting)
+    monkeypatch.setattr(Trainer, method, counting)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 8])
@@ -153,6 +159,23 @@ def test_broken_off_and_run_again_it_ends_with_the_same_bytes_as_one_run(
     key = project.get_run(run_id()).data.tags[tracking_run.FINGERPRINT]
     same = project.search_runs([experiment_id], f"tags.`{tracking_run.FINGERPRINT}` = '{key}'")
     assert len(same) == 2  # the whole one, and the one that was broken off
+
+
+def test_broken_off_in_each_validation_it_still_finishes(
+    project: mlflow.MlflowClient, train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken up there, no step of the epoch is left, and there is no speed to tell."""
+    for count in (0, 1, 1):
+        with monkeypatch.context() as patch:
+            break_off_at(count, patch, "validate")
+            with pytest.raises(Power):
+                train(checkpoint_minutes=1e-9)
+    train(checkpoint_minutes=1e-9)
+    assert whole(project)
+    assert steps(project, "images_per_second") == []
+    metrics = project.get_run(run_id()).data.metrics
+    assert "trained_parameters" in metrics
+    assert "seconds_per_epoch" not in metrics
 
 
 def test_other_parameters_are_never_resumed(
@@ -199,6 +222,56 @@ def test_a_store_lost_at_the_end_costs_nothing(
     assert whole(project)
     assert outputs() != expected  # of the other learning rate
     assert project.get_run(run_id()).info.status == "FINISHED"
+
+
+def test_what_no_disk_took_is_not_said_to_be_kept(
+    train: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(training_run.artifact, "save", full)
+    with pytest.raises(UserError, match="No space left") as error:
+        train(epochs=1)
+    assert "No checkpoint holds the finished training" in error.value.message
+    assert "kept" not in error.value.message
+    assert "train-base: the finished training is in no checkpoint" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_training_as_ctrl_c_does(
+    project: mlflow.MlflowClient,
+    train: Callable[..., None],
+    tmp_path: Path,
+    store_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a process that ignores SIGINT, as a shell starts one in the background."""
+    shutil.copy(store_root / "mlflow.db", tmp_path)  # no child shares our connection
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+    def terminated(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            monkeypatch.setattr(Trainer, "validate", terminated)
+            train(checkpoint_minutes=1e-9)
+        except SystemExit as leave:
+            status = int(leave.code or 0)
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGTERM
+    (checkpoint,) = kept()
+    state = checkpoint.load()
+    assert state is not None
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert client.get_run(state["run_id"]).info.status == "KILLED"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_store_that_forgot_the_run_gets_its_epochs_in_a_new_one(

@@ -18,6 +18,7 @@ from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze, start
 from fishline.tracking.provenance import base_tags
 from fishline.training import run
+from fishline.training.session import TrainingJob
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     rng = seed_everything(params.seed)
     subsets = model_images(FINETUNED, params)
     network, config = start(params, subsets["train"])
-    job = run.Job(
+    job = TrainingJob(
         stage="finetune",
         model=FINETUNED,
         settings=training(params, params.finetune),

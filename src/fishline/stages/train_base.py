@@ -13,6 +13,7 @@ from fishline.models.devices import seed_everything
 from fishline.models.pretrained import initialize, normalization
 from fishline.models.transfer import freeze
 from fishline.training import run
+from fishline.training.session import TrainingJob
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     config = _config(params, subsets["train"])
     network = build(config)
     origin = initialize(network, params.model.name, params.model.weights)
-    job = run.Job(
+    job = TrainingJob(
         stage="train-base",
         model=BASE,
         settings=training(params, params),

@@ -29,7 +29,7 @@ from fishline.models.artifact import Normalize
 from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze, start
 from fishline.training.batches import BATCH, Inputs
-from fishline.training.loop import Progress, fit
+from fishline.training.loop import TrainingProgress, fit
 from fishline.training.optim import EMA
 from fishline.training.trainer import Trainer
 
@@ -121,7 +121,7 @@ class Learner:
         self._begin(seed)
         repeated = repeat(positions, self._all.labels, seed)
         self._trainer.train = Chosen(self._all, repeated)
-        fit(self._trainer, self._validation, Progress(), title)
+        fit(self._trainer, self._validation, TrainingProgress(), title)
         return _accuracy(self._trainer, self._test)
 
     def _begin(self, seed: int) -> None:

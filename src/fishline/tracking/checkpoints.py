@@ -21,6 +21,7 @@ import click
 import torch
 from filelock import FileLock, Timeout
 
+from fishline.core.errors import UserError
 from fishline.core.files import read_json, replacing, write_json
 from fishline.tracking.provenance import project_root
 
@@ -85,7 +86,7 @@ class Checkpoint:
             with replacing(self._file) as temporary:
                 torch.save(dict(state), temporary)
         except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
-            click.echo(f"no checkpoint in {self.folder}: {error}; training goes on", err=True)
+            click.echo(f"no checkpoint in {self.folder}: {error}", err=True)
             return False
         return True
 
@@ -107,14 +108,20 @@ class Checkpoint:
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """False if another process trains the very same at the moment."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """False if another process trains the very same at the moment.
+
+        Raises:
+            UserError: there is no room for the lock, or no right to write it.
+        """
         lock = FileLock(self.folder / "lock", timeout=0)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
             yield False
             return
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be written: {error}") from None
         try:
             yield True
         finally:

@@ -38,9 +38,12 @@ class MetricBuffer:
         self.unsent: list[MetricValue] = []
         self._quiet_until = 0.0
 
-    def add(self, values: Mapping[str, float], step: int) -> None:
+    def add(self, values: Mapping[str, float | None], step: int) -> None:
+        """Note `values` of this step; None is no value."""
         now = int(time.time() * 1000)
-        self.unsent += [MetricValue(key, value, now, step) for key, value in values.items()]
+        self.unsent += [
+            MetricValue(key, value, now, step) for key, value in values.items() if value is not None
+        ]
 
     def send(self) -> None:
         """Send all. A store that does not answer is not asked again for some minutes."""

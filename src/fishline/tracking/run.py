@@ -41,7 +41,7 @@ def stage_run(
 ) -> Iterator[MetricBuffer]:
     """One training stage as one MLflow run, with its parameters, tags and data.
 
-    The run ends as FINISHED, as FAILED on an error, as KILLED on Ctrl-C.
+    The run ends as FINISHED, as FAILED on an error, as KILLED on Ctrl-C or SIGTERM.
 
     Args:
         key: the training's fingerprint. A run of the same that broke off is continued.
@@ -68,7 +68,7 @@ def stage_run(
     try:
         yield MetricBuffer(run.info.run_id)
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
     finally:

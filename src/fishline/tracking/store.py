@@ -108,19 +108,30 @@ def unusable(error: Exception) -> UserError:
     )
 
 
+KEPT = (
+    "The training is done and kept in .fishline/checkpoints. When that is mended, `dvc repro` "
+    "stores the model without training again; `fishline track sync` sends the metrics alone."
+)
+NOT_KEPT = (
+    "No checkpoint holds the finished training. When that is mended, `dvc repro` trains on from "
+    "the last checkpoint, or anew if there is none."
+)
+
+
 @contextmanager
-def needs_store() -> Iterator[None]:
+def needs_store(kept: bool) -> Iterator[None]:
     """Make the loss of the store, where it cannot be done without, a message.
 
+    Args:
+        kept: whether a checkpoint holds the finished training.
+
     Raises:
-        UserError: nothing is lost; the stage can be run again.
+        UserError: the stage can be run again.
     """
     try:
         yield
     except LOST as error:
         raise UserError(
             f"the trained model cannot be stored, here or in {tracking_uri()}: {short(error)}\n"
-            "The training is done and kept in .fishline/checkpoints. When that is mended, `dvc "
-            "repro` stores the model without training again; `fishline track sync` sends the "
-            "metrics alone."
+            + (KEPT if kept else NOT_KEPT)
         ) from None

@@ -46,11 +46,8 @@ def is_first() -> bool:
 
 
 def share(positions: torch.Tensor) -> torch.Tensor:
-    """This process's part of a batch (b,). A batch smaller than the number of processes is whole.
-
-    Every process then does the same work, and the mean of equals is right.
-    """
-    return positions[rank() :: world_size()] if len(positions) >= world_size() else positions
+    """This process's share of `positions` (b,): none, if there are fewer than processes."""
+    return positions[rank() :: world_size()]
 
 
 def sum_over_all(values: torch.Tensor) -> torch.Tensor:

@@ -16,18 +16,21 @@ from fishline.training.trainer import EpochState, State, Trainer
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; the names are those of the logged metrics."""
+    """What one epoch came to; the names are those of the logged metrics.
+
+    images_per_second: None if it was resumed after its last step, with none left to time
+    """
 
     epoch: int
     train_loss: float
     val_loss: float
     val_accuracy: float
     lr: float
-    images_per_second: float
+    images_per_second: float | None
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training has come.
 
     chosen:    the network of the epoch to keep, so far
@@ -49,7 +52,7 @@ class Progress:
         }
 
     @classmethod
-    def of(cls, state: State, device: torch.device) -> Progress:
+    def of(cls, state: State, device: torch.device) -> TrainingProgress:
         """What `state_dict` gave."""
         steps = state["under_way"]
         under_way = steps and EpochState(
@@ -61,7 +64,7 @@ class Progress:
 def fit(
     trainer: Trainer,
     validation: Inputs,
-    progress: Progress,
+    progress: TrainingProgress,
     title: str,
     after_step: Callable[[], None] = lambda: None,
     after_epoch: Callable[[Epoch, EpochState], None] = lambda epoch, steps: None,
@@ -91,7 +94,7 @@ def fit(
 
 
 def _epoch(
-    trainer: Trainer, validation: Inputs, steps: EpochState, number: int, speed: float
+    trainer: Trainer, validation: Inputs, steps: EpochState, number: int, speed: float | None
 ) -> Epoch:
     losses = torch.stack(steps.losses).cpu().double()
     size = trainer.settings.batch_size

@@ -108,7 +108,7 @@ class Trainer:
 
     def run_epoch(
         self, under_way: EpochState, after_step: Callable[[], None] = lambda: None
-    ) -> float:
+    ) -> float | None:
         """Train on every image of an epoch once, or on what `under_way` leaves of it.
 
         Args:
@@ -116,7 +116,7 @@ class Trainer:
             after_step: called after each step, when everything can be saved.
 
         Returns:
-            Images per second.
+            Images per second; None if nothing was left.
         """
         self.network.eval()
         self.trainable.train()
@@ -125,7 +125,9 @@ class Trainer:
         drawn = self.train.draw(len(order), self.rng)
         order = order.to(self.device)
         size = self.settings.batch_size
-        done, started = min(len(under_way.losses) * size, len(order)), time.perf_counter()
+        done, started = len(under_way.losses) * size, time.perf_counter()
+        if done >= len(order):
+            return None
         for first in range(done, len(order), size):
             under_way.lrs.append(float(self.schedule.get_last_lr()[0]))
             batch = slice(first, first + size)
@@ -136,12 +138,15 @@ class Trainer:
 
     def _step(self, positions: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """One step on a batch (b,) of images; its mean loss, 0-dimensional, on the device."""
-        mine = distributed.share(torch.arange(len(positions), device=positions.device))
+        mine = torch.arange(len(positions), device=positions.device)
+        # Of fewer images than processes each takes all: the mean of equals is right, and all step.
+        shared = distributed.world_size() if len(mine) >= distributed.world_size() else 1
+        if shared > 1:
+            mine = distributed.share(mine)
         labels = self.train.labels[positions]
         with self._autocast():
             logits = self._body(self.train.take(positions[mine], drawn[mine]))
         total = self.loss(logits.float(), labels[mine]) / self._weight(labels)
-        shared = distributed.world_size() if len(mine) < len(labels) else 1
         self.optimizer.zero_grad(set_to_none=True)
         # Data-parallel training averages the gradients of all processes: this makes it their sum.
         torch.autograd.backward(self.scaler.scale(total * shared))
@@ -178,7 +183,7 @@ class Trainer:
         mine = distributed.share(torch.arange(len(inputs.labels), device=self.device))
         sums = torch.zeros(2)  # of the losses, of the images told right
         with self._averaged():
-            for positions in torch.split(mine, BATCH):
+            for positions in torch.split(mine, BATCH) if len(mine) else ():
                 labels = inputs.labels[positions]
                 with self._autocast():
                     logits = self.tail(inputs.take(positions)).float()
@@ -188,7 +193,7 @@ class Trainer:
         return shared[0] / float(self._weight(inputs.labels)), shared[1] / len(inputs.labels)
 
     def state_dict(self) -> State:
-        """Everything that the next step depends on, besides `Progress`."""
+        """Everything that the next step depends on, besides `TrainingProgress`."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
