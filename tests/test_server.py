@@ -24,6 +24,8 @@ import mlflow
 import pytest
 from clone import ROOT, Clone, free_port, stages_run
 
+from fishline.cli.doctor.machine import locked
+
 Started = subprocess.Popen[bytes]
 PASSWORD = "with: a/colon @nd more"
 (SERVER,) = re.findall(r"ExecStart=\S*/(.*)", (ROOT / "deploy/mlflow.service").read_text())
@@ -240,9 +242,9 @@ def test_the_champion_is_served(clone: Clone, promoted: str, server: str, folder
 
 
 def test_the_server_has_its_clients_mlflow() -> None:
-    ours = (ROOT / "requirements.txt").read_text().splitlines()
     theirs = (ROOT / "deploy/requirements.txt").read_text().splitlines()
-    assert {line for line in theirs if not line.startswith("#")} <= set(ours)
+    wanted = dict(line.split("==") for line in theirs if not line.startswith("#"))
+    assert wanted.items() <= locked(ROOT / "requirements.txt").items()
 
 
 def test_both_ways_to_deploy_start_the_same() -> None:
