@@ -6,6 +6,7 @@ here those of every page are held against the programs' own command lines.
 
 import argparse
 import importlib
+import itertools
 import re
 import shlex
 import shutil
@@ -153,9 +154,7 @@ def test_commands_are_understood(page: str, capsys: pytest.CaptureFixture[str]) 
         program, *words = shlex.split(line)
         if program == "dvc":
             parse_args(words)
-            changed = [
-                w.partition("=")[0] for o, w in zip(words, words[1:], strict=False) if o == "-S"
-            ]
+            changed = [w.partition("=")[0] for o, w in itertools.pairwise(words) if o == "-S"]
             assert set(changed) <= {*keys(Params)}, line
         elif program in GROUPS:
             understand(GROUPS[program], program, words)

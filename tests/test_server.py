@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,8 @@ def running(
         try:
             started.wait(20)
         finally:
-            try:
+            with suppress(ProcessLookupError):  # it left nothing behind
                 os.killpg(started.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it left nothing behind
 
 
 def wait_for(url: str, server: Started, log: Path) -> None:
