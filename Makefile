@@ -11,12 +11,11 @@ VENV   ?= .venv
 
 LOCK := $(shell cksum < requirements.txt | cut -d' ' -f1)
 DONE := $(VENV)/.lock-$(LOCK)
+PIP  := python -m pip install --quiet --disable-pip-version-check
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # This checkout's code, also with an environment that was made for another.
 export PYTHONPATH := $(CURDIR)/src
-# mkdocs-material would advertise its successor.
-export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: env repro explore test test-all bench ui docs lock
 
@@ -26,8 +25,12 @@ $(DONE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 …")'
 	@echo 'The environment (7 GB) is made in $(VENV), once; that takes some minutes.'
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.txt | $(PIP) --require-hashes -r /dev/stdin \
+	    || echo 'uv cannot be had here: pip installs the rest, which takes some minutes more.'
+	@if [ -x $(VENV)/bin/uv ]; then install='uv pip install --quiet --python $(VENV)'; \
+	    else install='$(PIP)'; fi; set -x; \
+	$$install --require-hashes -r requirements.txt && \
+	$$install --no-build-isolation --no-deps -e .
 	@rm -f $(VENV)/.lock-*
 	@touch $@
 
@@ -73,8 +76,8 @@ ui: env
 
 docs: env
 	python docs/generate.py
-	mkdocs build --strict
+	zensical build --clean --strict
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header \
-	    pyproject.toml -o requirements.txt
+	    --generate-hashes pyproject.toml -o requirements.txt

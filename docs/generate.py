@@ -12,6 +12,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -103,17 +104,20 @@ def both(files: Sequence[str]) -> list[str]:
 
 
 def packages() -> str:
-    """Every package and its modules, each with the first sentence of its docstring."""
-    sections = []
-    for package in sorted(MODULES.rglob("__init__.py")):
-        rows = [
-            [f"`{path.name}`", summary(path)]
-            for path in sorted(package.parent.glob("*.py"))
-            if path != package
-        ]
-        name = ".".join(package.relative_to(MODULES.parent).parts[:-1])
-        sections.append(f"### {name}\n\n{summary(package)}\n\n{table(('module', ''), rows)}")
-    return "\n\n".join(sections)
+    """Every package and its modules, from the lowest layer up, as their docstrings begin."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [MODULES / layer for layer in reversed(contracts["contracts"][0]["layers"])]
+    files = [file for layer in layers for file in sorted(layer.rglob("__init__.py"))]
+    return "\n\n".join(map(package, [*files, MODULES / "__init__.py"]))
+
+
+def package(init: Path) -> str:
+    """A heading, as deep as the package lies, what it is for, and a row per module."""
+    path = init.parent.relative_to(MODULES.parent)
+    modules = [module for module in sorted(init.parent.glob("*.py")) if module != init]
+    rows = [[f"`{module.name}`", summary(module)] for module in modules]
+    heading = "#" * max(3, 1 + len(path.parts))
+    return f"{heading} {'.'.join(path.parts)}\n\n{summary(init)}\n\n{table(('module', ''), rows)}"
 
 
 def summary(module: Path) -> str:

@@ -6,9 +6,10 @@ here those of every page are held against the programs' own command lines.
 
 import argparse
 import importlib
-import os
+import itertools
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ GROUPS = {"fishline": main, "mlflow": mlflow.cli.cli}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 # Programs that only the system knows, and lines of a file that is written by one of them.
-SYSTEM = {"apt-get", "cat", "cd", "cp", "createuser", "curl", "docker", "export", "git", "mkdocs"}
+SYSTEM = {"apt-get", "cat", "cd", "cp", "createuser", "curl", "docker", "export", "git", "zensical"}
 SYSTEM |= {"pip", "python", "python3", "source", "ssh", "sudo", "systemctl", "useradd", "END"}
 
 # Messages of torch and of the system.
@@ -63,12 +64,13 @@ def generate() -> ModuleType:
 
 
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr
-    pages = {path.stem: path.read_text() for path in tmp_path.glob("*.html")}
+    assert "Warning" not in done.stderr
+    pages = {path.stem: path.read_text() for path in (tmp_path / "build/docs").glob("*.html")}
     assert {Path(page).stem for page in PAGES[1:]} <= set(pages)
     for name, page in pages.items():
         for tag in re.findall(
@@ -76,6 +78,11 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path: Path) -
         ):
             assert "//" not in tag, f"{name}: {tag}"
         assert 'class="mermaid"' not in page  # the theme would fetch a script to draw it
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    named = re.findall(r": ([\w-]+\.md)$", text("mkdocs.yml"), re.MULTILINE)
+    assert sorted(f"docs/{name}" for name in named) == PAGES[1:]
 
 
 def test_generated_pages_say_what_their_sources_say(generate: ModuleType) -> None:
@@ -147,9 +154,7 @@ def test_commands_are_understood(page: str, capsys: pytest.CaptureFixture[str]) 
         program, *words = shlex.split(line)
         if program == "dvc":
             parse_args(words)
-            changed = [
-                w.partition("=")[0] for o, w in zip(words, words[1:], strict=False) if o == "-S"
-            ]
+            changed = [w.partition("=")[0] for o, w in itertools.pairwise(words) if o == "-S"]
             assert set(changed) <= {*keys(Params)}, line
         elif program in GROUPS:
             understand(GROUPS[program], program, words)

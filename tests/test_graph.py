@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fishline.cli import stages
 from fishline.core.params import Gate, Params
 from fishline.core.schema import keys, read_yaml
 
@@ -50,9 +51,10 @@ def outputs(stage: str) -> set[str]:
     return {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
 
 
-def test_the_stages_are_the_promised_ones() -> None:
-    promised = "sample preprocess split explore train-base finetune evaluate"
-    assert list(STAGES) == promised.split()
+def test_the_graph_the_commands_and_the_modules_have_the_same_stages() -> None:
+    assert list(STAGES) == list(stages.STAGES)
+    modules = {path.stem for path in SOURCE.glob("stages/*.py")} - {"__init__"}
+    assert modules == {stage.replace("-", "_") for stage in STAGES}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -16,13 +16,15 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 from clone import ROOT, Clone, free_port, stages_run
+
+from fishline.cli.doctor.machine import locked
 
 Started = subprocess.Popen[bytes]
 PASSWORD = "with: a/colon @nd more"
@@ -51,10 +53,8 @@ def running(
         try:
             started.wait(20)
         finally:
-            try:
+            with suppress(ProcessLookupError):  # it left nothing behind
                 os.killpg(started.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it left nothing behind
 
 
 def wait_for(url: str, server: Started, log: Path) -> None:
@@ -240,9 +240,9 @@ def test_the_champion_is_served(clone: Clone, promoted: str, server: str, folder
 
 
 def test_the_server_has_its_clients_mlflow() -> None:
-    ours = (ROOT / "requirements.txt").read_text().splitlines()
     theirs = (ROOT / "deploy/requirements.txt").read_text().splitlines()
-    assert {line for line in theirs if not line.startswith("#")} <= set(ours)
+    wanted = dict(line.split("==") for line in theirs if not line.startswith("#"))
+    assert wanted.items() <= locked(ROOT / "requirements.txt").items()
 
 
 def test_both_ways_to_deploy_start_the_same() -> None:

@@ -26,9 +26,8 @@ from clone import (
     started,
 )
 
+from fishline.cli.stages import STAGES
 from fishline.serving.predictor import Predictor
-
-STAGES = ("sample", "preprocess", "split", "explore", "train-base", "finetune", "evaluate")
 
 
 @pytest.fixture(scope="module")

@@ -321,7 +321,7 @@ def test_a_reader_that_has_gone_is_no_error_to_talk_about(project: Path) -> None
     (project / ".dvc").mkdir()
     read, write = os.pipe()
     os.close(read)
-    with open(write, "w") as pipe:  # print, which keeps what it is given until the end
+    with os.fdopen(write, "w") as pipe:  # print, which keeps what it is given until the end
         command = [sys.executable, str(ROOT / "src/fishline"), "ingest", "--dry-run", "data/sample"]
         done = subprocess.run(
             command,
@@ -339,7 +339,7 @@ def test_ctrl_c_ends_without_a_traceback(project: Path) -> None:
     os.mkfifo(project / "params.yaml")
     command = [sys.executable, str(ROOT / "src/fishline"), "check"]
     with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as process:
-        with open(project / "params.yaml", "w"):  # waits until it is read
+        with (project / "params.yaml").open("w"):  # waits until it is read
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=30)
     assert (process.returncode, said.strip()) == (1, "Aborted!")

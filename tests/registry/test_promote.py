@@ -350,7 +350,7 @@ def test_two_at_once_on_one_machine_are_judged_one_after_the_other(shelf: Shelf)
         thread.start()
     for thread in threads:
         thread.join()
-    first, second, third = shelf.history(name)
+    _, second, third = shelf.history(name)
     assert (second["replaced"], third["replaced"]) == (1, second["champion"])
     assert {second["champion"], third["champion"]} == {2, 3}
     assert shelf.state(name) == {CHAMPION: third["champion"], PREVIOUS: second["champion"]}

@@ -134,7 +134,7 @@ def test_temperature_changes_probabilities_alone(
     make_model: Callable[..., Path], tmp_path: Path
 ) -> None:
     cold, warm = (
-        list(Predictor(make_model(tmp_path / str(t), temperature=t)).predict([photograph(1)]))[0]
+        next(iter(Predictor(make_model(tmp_path / str(t), temperature=t)).predict([photograph(1)])))
         for t in (1.0, 4.0)
     )
     assert cold.species == warm.species

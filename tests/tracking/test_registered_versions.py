@@ -106,7 +106,7 @@ def test_a_version_is_fetched_whole(
     store: mlflow.MlflowClient, registered: dict[str, str], tmp_path: Path
 ) -> None:
     folder = versions.fetch(versions.find("fish-base/1"), tmp_path)
-    network, description = load(folder)
+    _, description = load(folder)
     assert description.species == ("Bream", "Shrimp", "Trout")
     assert (folder / "known.safetensors").is_file()
 

@@ -81,7 +81,7 @@ def _link_tree(source: Path, target: Path) -> None:
     for top, folders, files in os.walk(source, onerror=_stop):
         here = target / Path(top).relative_to(source)
         for name in folders:
-            if not os.path.islink(os.path.join(top, name)):
+            if not (Path(top) / name).is_symlink():
                 (here / name).mkdir()
             else:
                 files.append(name)

@@ -37,7 +37,7 @@ def find_images(folder: Path) -> Iterator[Path]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
-            elif path.suffix.lower() in endings or os.path.isdir(path):
+            elif path.suffix.lower() in endings or os.path.isdir(path):  # noqa: PTH112  Path's raises where nobody may look
                 found.append(path)
     yield from sorted(found)
 

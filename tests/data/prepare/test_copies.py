@@ -365,7 +365,7 @@ def test_look_alikes_are_named_and_less_certain(look_alikes: list[Picture]) -> N
     for position, others in {0: (2, 3), 1: (2, 3), 2: (0, 1), 3: (0, 1), 4: (-1,)}.items():
         assert found.alike[position] in others
     assert found.confidence[4] == 1
-    assert ((0.1 < found.confidence[:4]) & (found.confidence[:4] < 0.8)).all()
+    assert ((found.confidence[:4] > 0.1) & (found.confidence[:4] < 0.8)).all()
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -382,7 +382,7 @@ def test_what_looks_alike_is_of_another_photograph(draw_photograph: Draw, seed: 
     assert len(named) > 5
     assert (found.group[named] != found.group[found.alike[named]]).all()
     assert (found.alike[found.alike[named]] >= 0).all()  # who is named has a look-alike too
-    assert ((0 <= found.confidence) & (found.confidence <= 1)).all()
+    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
     assert len(set(found.group)) > 4
 
 

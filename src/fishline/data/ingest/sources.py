@@ -179,7 +179,7 @@ class Source:
         yield Member(name, path, entry.size, left_out, entry.open)
 
     def _unusable(self, name: str, size: int) -> str:
-        if os.path.splitext(name)[1].lower() not in self._endings:
+        if Path(name).suffix.lower() not in self._endings:
             return NO_IMAGE
         return TOO_LARGE if size > MAX_BYTES else ""
 
