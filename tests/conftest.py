@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +112,7 @@ def make_trainer(config: ModelConfig, images: Images, settings: Training) -> Cal
         views: int = 1,
         **changes: Any,
     ) -> Trainer:
-        chosen = replace(settings, **changes)
+        chosen = settings.model_copy(update=changes)
         rng = seed_everything(chosen.seed)
         made = network()
         trainable = freeze(made, part)
