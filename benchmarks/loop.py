@@ -22,7 +22,7 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def make_job(params: Params, count: int) -> TrainingJob:
         params.split.strategy,
     )
     network = build(config)
-    settings = replace(training(params, params), epochs=ENDLESS)
+    settings = training(params, params).model_copy(update={"epochs": ENDLESS})
     return TrainingJob(
         stage="train-base",
         model=BASE,
@@ -151,7 +151,7 @@ def speeds_of(rounds: int, seconds: float, count: int) -> dict[str, list[float]]
     normalize = Normalize(job.config)
     checkpoint = Checkpoint(job.stage, "benchmark", settings.checkpoint_minutes)
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
-    with run.stage_run(job.stage, asdict(settings), job.subsets, {}) as log:
+    with run.stage_run(job.stage, settings.model_dump(), job.subsets, {}) as log:
         session = TrainingSession(job, log, checkpoint)
         session.trainer = Trainer(job.network, job.trainable, normalize, settings, job.rng, train)
         session.progress = TrainingProgress(chosen=session.trainer.weights())

@@ -2,8 +2,8 @@
 
     python docs/generate.py
 
-rewrites parameters.md and graph.svg, and in graph.md, code.md and cli.md what stands between the
-marks `<!-- generated: NAME -->` and `<!-- end -->`.
+rewrites params.schema.json, parameters.md and graph.svg, and in graph.md, code.md and cli.md what
+stands between the marks `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from click.testing import CliRunner
 from jinja2 import Template
-from parameters import code, parameters
+from parameters import code, parameters, schema
 
 from fishline.cli.main import main
-from fishline.core.schema import read_yaml
+from fishline.core.yaml_files import read_yaml
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -152,6 +152,7 @@ def pages() -> dict[Path, str]:
     graph, layout, line = ((DOCS / name).read_text() for name in ("graph.md", "code.md", "cli.md"))
     block = f"```mermaid\n{diagram}\n```"
     return {
+        ROOT / "params.schema.json": schema(),
         DOCS / "parameters.md": parameters(),
         DOCS / "graph.svg": drawing(diagram),
         DOCS / "graph.md": filled(graph, diagram=block, stages=stages()),

@@ -1,146 +1,88 @@
-"""The page on parameters, from params.yaml, its remarks, the checks of params.py and dvc.yaml."""
+"""The page on parameters and their JSON schema, from params.yaml, its model and dvc.yaml."""
 
 from __future__ import annotations
 
-import re
-import typing
-from collections.abc import Iterable, Iterator
-from dataclasses import is_dataclass
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Template
+from pydantic.fields import FieldInfo
 
-from fishline.core import params
-from fishline.core.schema import flatten, read_yaml
+from fishline.core.params import Method, Params, Recipe
+from fishline.core.validation import allowed, keys
+from fishline.core.yaml_files import flatten, read_yaml
 
 ROOT = Path(__file__).parents[1]
 
-# What params.yaml leaves to the key's name.
-MEANINGS = {
-    "sample.seed": "of the drawing",
-    "split.seed": "of the lot that divides the photographs",
-    "split.train": "share to learn from",
-    "split.validation": "share to choose and calibrate by",
-    "split.test": "share to test on",
-    "model.name": "the network; `fishline` is made for 128 pixels and a few cores",
-    "loss": "what training makes small",
-    "optimizer": "what turns gradients into steps",
-    "schedule": "course of the learning rate, up and down",
-    "device": "what a network runs on",
-    "epochs": "how often training sees every image",
-    "balance": "what is done where species are unequally frequent",
-    "base.species": "what the base model tells apart: folders of `data.dir`, two or more",
-    "finetune.species": "the new species: folders of `data.dir`, two or more",
-}
-
-SECTION = """\
-{% for group in groups %}
-## {{ group.title }}
-{% if group.remark %}
-{{ group.remark }}
-{% endif %}
-| key | default | meaning | allowed | read by |
-| --- | --- | --- | --- | --- |
-{% for row in group.rows -%}
-| {{ row | join(" | ") }} |
-{% endfor %}
-{%- endfor %}"""
-
-INTRODUCTION = """\
+PAGE = """\
 # Parameters
 
 Every knob of the workflow stands in `params.yaml`. `dvc exp run -S lr=0.001` changes one for one
-experiment, an editor changes it for good. `fishline check` says at once what is wrong: a key that
-is misspelt or missing, a value of another type or out of range, two values that contradict each
-other.
+experiment, an editor changes it for good; one that knows JSON schemas (VS Code with the YAML
+extension, PyCharm) completes and checks keys by `params.schema.json`. `fishline check` says at once
+what is wrong: a key that is misspelt or missing, a value of another type or out of range, two
+values that contradict each other.
 The last column names the stages that run again when the value changes; where it is empty, none
-does. This page is written from that file and from its checks by `python docs/generate.py`.
-"""
+does. This page and the schema are written from `src/fishline/core/params.py` and `params.yaml` by
+`python docs/generate.py`.
+{% for title, remark, rows in groups %}
+## {{ title }}
+{% if remark %}
+{{ remark }}
+{% endif %}
+| key | default | meaning | allowed | read by |
+| --- | --- | --- | --- | --- |
+{% for row in rows -%}
+| {{ row | join(" | ") }} |
+{% endfor %}
+{%- endfor %}"""
 
 
 def code(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def remarks() -> Iterator[tuple[str, dict[str, str]]]:
-    """The groups of params.yaml, parted by empty lines: the remark above, the keys' remarks."""
-    for block in (ROOT / "params.yaml").read_text().strip().split("\n\n"):
-        above, keys, section, last = "", {}, "", ""
-        for line in block.splitlines():
-            found = re.match(r"( *)(\w+):[^#]*(?:# *(.*))?$", line)
-            if found:
-                indent, key, remark = found.groups()
-                section = section if indent else f"{key}."
-                last = section + key if indent else key
-                keys[last] = remark or ""
-            elif line.startswith("# "):
-                above += line[1:]
-            elif line.lstrip().startswith("#"):
-                keys[last] += f" {line.strip(' #')}"
-        if keys:
-            yield above.strip(), keys
+def schema() -> str:
+    """The JSON schema of params.yaml."""
+    title = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(title | Params.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def types(cls: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> type, of a dataclass of dataclasses."""
-    found: dict[str, Any] = {}
-    for name, kind in typing.get_type_hints(cls).items():
-        nested = is_dataclass(kind)
-        found |= types(kind, f"{prefix}{name}.") if nested else {f"{prefix}{name}": kind}
-    return found
+def parameters() -> str:
+    defaults, fields = flatten(read_yaml(ROOT / "params.yaml")), dict(keys(Params))
+    groups: dict[tuple[str, str], list[list[str]]] = {}
+    for key, default in defaults.items():
+        groups.setdefault(heading(key), []).append(row(key, default, fields[key]))
+    rendered = [(title, remark, rows) for (title, remark), rows in groups.items()]
+    return Template(PAGE, keep_trailing_newline=True).render(groups=rendered)
 
 
-def allowed(key: str, kind: Any) -> str:
-    """What the checks of params.py let through."""
-    if typing.get_origin(kind) is typing.Literal:
-        return code(typing.get_args(kind))
-    if key in params.RANGES:
-        return re.sub(r"^must (be|lie|name) ", "", params.RANGES[key][0])
-    return {bool: code(("true", "false")), str: "a text"}.get(kind, "names")
+def heading(key: str) -> tuple[str, str]:
+    """The title of the group that a key belongs to, and what is said of the group."""
+    section = key.rpartition(".")[0]
+    if section:
+        return code([section]), Params.model_fields[section].annotation.__doc__ or ""
+    if key in Method.model_fields:
+        return "Training of both models", ""
+    return ("Training of the base model" if key in Recipe.model_fields else "Further keys"), ""
 
 
-def meaning(key: str, remark: str, kind: Any) -> str:
-    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
-    if sorted(remark.split(" | ")) == sorted(choices):
-        remark = ""  # the column before says it
-    if not remark and key not in MEANINGS and key.startswith("finetune."):
-        return f"as `{key.removeprefix('finetune.')}`, to fine-tune"
-    said = "; ".join(filter(None, (MEANINGS.get(key), remark)))
-    if not said:
-        raise ValueError(f"docs/generate.py: params.yaml says nothing of {key}, nor does MEANINGS")
-    return said.replace("|", r"\|")
+def row(key: str, default: Any, field: FieldInfo) -> list[str]:
+    text = str(default).lower() if isinstance(default, bool) else str(default)
+    shown = ", ".join(default) if isinstance(default, list) else f"`{text}`"
+    name = key.removeprefix("finetune.")
+    again = name != key and name in Recipe.model_fields
+    meaning = f"as `{name}`, to fine-tune" if again else field.description
+    return [f"`{key}`", shown, meaning or "", allowed(field), readers(key)]
 
 
 def readers(key: str) -> str:
     """The stages that DVC runs again for this key."""
-    found = []
+    names = []
     for name, stage in read_yaml(ROOT / "dvc.yaml")["stages"].items():
         declared = any(key == entry or key.startswith(f"{entry}.") for entry in stage["params"])
         if declared or f"${{{key}}}" in str(stage):
-            found.append(name)
-    return ", ".join(found)
-
-
-def parameters() -> str:
-    kinds, groups = types(params.Params), []
-    defaults = flatten(read_yaml(ROOT / "params.yaml"))
-    for above, keys in remarks():
-        section = next((key for key in keys if key not in kinds), "")
-        rows = []
-        for key, remark in keys.items():
-            if key not in kinds:
-                continue
-            value = defaults[key]
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            default = ", ".join(value) if isinstance(value, list) else f"`{text}`"
-            said = meaning(key, remark, kinds[key])
-            rows.append([f"`{key}`", default, said, allowed(key, kinds[key]), readers(key)])
-        title = above.rstrip(".") or code([section] if section else keys)
-        remark = keys.get(section, "")
-        groups.append({"title": title, "remark": sentence(remark), "rows": rows})
-    return INTRODUCTION + Template(SECTION, keep_trailing_newline=True).render(groups=groups)
-
-
-def sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
+            names.append(name)
+    return ", ".join(names)

@@ -3,7 +3,6 @@
 import hashlib
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +115,7 @@ def make_trainer(config: ModelConfig, images: Images, settings: Training) -> Cal
         views: int = 1,
         **changes: Any,
     ) -> Trainer:
-        chosen = replace(settings, **changes)
+        chosen = settings.model_copy(update=changes)
         rng = seed_everything(chosen.seed)
         made = network()
         trainable = freeze(made, part)

@@ -28,7 +28,7 @@ from dvc.cli.parser import get_main_parser
 
 from fishline.cli.main import main
 from fishline.core.params import Params
-from fishline.core.schema import keys
+from fishline.core.validation import keys
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 GROUPS = {"fishline": main, "mlflow": mlflow.cli.cli}
@@ -91,7 +91,7 @@ def test_generated_pages_say_what_their_sources_say(generate: ModuleType) -> Non
 
 
 def test_every_parameter_is_explained() -> None:
-    for key in keys(Params):
+    for key, _ in keys(Params):
         row = re.search(
             rf"^\| `{re.escape(key)}` \|(.*)$", text("docs/parameters.md"), re.MULTILINE
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fishline.core.schema import read_yaml
+from fishline.core.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))

@@ -1,14 +1,14 @@
 """dvc.yaml against the code and params.yaml: what DVC is not told, it does not rerun for."""
 
 import ast
-import typing
 from pathlib import Path
 
 import pytest
 
 from fishline.cli import stages
 from fishline.core.params import Gate, Params
-from fishline.core.schema import keys, read_yaml
+from fishline.core.validation import keys
+from fishline.core.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 GRAPH = read_yaml(ROOT / "dvc.yaml")
@@ -24,7 +24,7 @@ CORE = ("parallel", "text")
 # Parameters that change no result: how often a training is saved, what else its run notes, what is
 # asked of a champion. As a dependency, each would retrain every model for nothing.
 WITHOUT_EFFECT = {"checkpoint_minutes", "system_metrics"}
-WITHOUT_EFFECT |= {f"gate.{rule}" for rule in typing.get_type_hints(Gate)}  # asked afterwards
+WITHOUT_EFFECT |= {f"gate.{rule}" for rule in Gate.model_fields}  # asked afterwards
 
 
 def imported(path: Path, seen: set[Path]) -> set[Path]:
@@ -67,7 +67,7 @@ def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
     assert all(any(file.is_relative_to(dep) for file in needed) for dep in declared)
 
 
-@pytest.mark.parametrize("key", list(keys(Params)))
+@pytest.mark.parametrize("key", dict(keys(Params)))
 def test_every_parameter_is_some_stages(key: str) -> None:
     declared = {name for stage in STAGES.values() for name in stage["params"]}
     found = any(key == name or key.startswith(f"{name}.") for name in declared)

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from fishline.cli.main import SECTIONS, main
 from fishline.cli.stages import STAGES
-from fishline.core.schema import read_yaml
+from fishline.core.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "torchvision", "mlflow", "sklearn", "matplotlib", "dvc"}

@@ -1,14 +1,16 @@
 """params.yaml: what is accepted, and what a wrong file is told."""
 
-from dataclasses import fields
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.hydra import apply_overrides
+from jsonschema import Draft202012Validator
 
 from fishline.core.errors import UserError
-from fishline.core.params import Method, load_params, training
-from fishline.core.schema import as_dict, flatten
+from fishline.core.params import RESERVED, Method, Params, load_params, training
+from fishline.core.yaml_files import flatten, read_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -191,9 +193,9 @@ def test_no_key_may_be_null(tmp_path: Path, key: str) -> None:
         ("ema", "true", "must be a number"),
         ("checkpoint_minutes", "often", "must be a number"),
         ("split", "grouped", "must be a section of keys"),
-        ("base.species", "Trout", "must be a list of names"),
-        ("base.species", "[1, 2]", "must be a list of names"),
-        ("base.species", '[Trout, ""]', "must be a list of names"),
+        ("base.species", "Trout", "must be a list of at least 2 names"),
+        ("base.species", "[1, 2]", "must be a list of at least 2 names"),
+        ("base.species", '[Trout, ""]', "must be a list of at least 2 names"),
         # choices
         ("loss", "mse", "must be one of cross_entropy, multi_margin"),
         ("optimizer", "Adam", "must be one of adam, adamw, sgd"),
@@ -210,44 +212,56 @@ def test_no_key_may_be_null(tmp_path: Path, key: str) -> None:
         ("precision", "fp16", "must be one of auto, float32, bfloat16, float16"),
         ("finetune.mode", "add", "must be one of replace, extend"),
         # ranges
-        ("seed", "-1", "must lie between 0 and 4294967295"),
-        ("seed", "4294967296", "must lie between 0 and 4294967295"),
-        ("sample.seed", "-1", "must lie between 0 and"),
-        ("split.seed", "-1", "must lie between 0 and"),
-        ("image_size", "47", "must lie between 48 and 1024"),
-        ("image_size", "1025", "must lie between 48 and 1024"),
-        ("sample.originals", "2", "must be at least 3"),
-        ("sample.copies", "0", "must be above 0"),
-        ("data.dir", '""', "must name a folder"),
-        ("model.weights", '""', "must be none, default or the path of a file"),
-        ("label_smoothing", "-0.1", "must be 0 or more and below 1"),
-        ("label_smoothing", "1", "must be 0 or more and below 1"),
-        ("warmup", "-0.1", "must be 0 or more and below 1"),
-        ("warmup", "1.0", "must be 0 or more and below 1"),
-        ("clip", "-1", "must be 0 (off) or more"),
-        ("ema", "-0.5", "must be 0 (off) or more and below 1"),
-        ("ema", "1", "must be 0 (off) or more and below 1"),
-        ("patience", "-1", "must be 0 (off) or more"),
-        ("checkpoint_minutes", "0", "must be above 0"),
-        ("finetune.views", "0", "must be above 0"),
-        ("split.train", "0", "must lie between 0 and 1"),
-        ("gate.accuracy_margin", "-0.01", "must lie between 0 (no fall) and 1"),
-        ("gate.recall_margin", "1.5", "must lie between 0 (no fall) and 1"),
+        ("seed", "-1", "must be a whole number from 0 to 4294967295"),
+        ("seed", "4294967296", "must be a whole number from 0 to 4294967295"),
+        ("sample.seed", "-1", "must be a whole number from 0 to"),
+        ("split.seed", "-1", "must be a whole number from 0 to"),
+        ("image_size", "47", "must be a whole number from 48 to 1024"),
+        ("image_size", "1025", "must be a whole number from 48 to 1024"),
+        ("sample.originals", "2", "must be a whole number from 3 to"),
+        ("sample.copies", "0", "must be a whole number from 1 to"),
+        ("data.dir", '""', "must be a text, not blank"),
+        ("model.weights", '""', "must be a text, not blank"),
+        ("label_smoothing", "-0.1", "must be a number at least 0 and below 1"),
+        ("label_smoothing", "1", "must be a number at least 0 and below 1"),
+        ("warmup", "-0.1", "must be a number at least 0 and below 1"),
+        ("warmup", "1.0", "must be a number at least 0 and below 1"),
+        ("clip", "-1", "must be a number at least 0"),
+        ("ema", "-0.5", "must be a number at least 0 and below 1"),
+        ("ema", "1", "must be a number at least 0 and below 1"),
+        ("patience", "-1", "must be a whole number from 0"),
+        ("checkpoint_minutes", "0", "must be a number above 0"),
+        ("finetune.views", "0", "must be a whole number from 1"),
+        ("split.train", "0", "must be a number above 0 and below 1"),
+        ("gate.accuracy_margin", "-0.01", "must be a number from 0 to 1"),
+        ("gate.recall_margin", "1.5", "must be a number from 0 to 1"),
         ("gate.reproduces", "1", "must be true or false"),
-        ("split.validation", "1.0", "must lie between 0 and 1"),
-        ("split.test", "-0.2", "must lie between 0 and 1"),
-        ("lr", "0", "must be above 0"),
-        ("finetune.lr", "-0.1", "must be above 0"),
-        ("weight_decay", "-1e-9", "must be 0 or more"),
-        ("finetune.weight_decay", "-1", "must be 0 or more"),
-        ("batch_size", "1", "must be at least 2"),
-        ("finetune.batch_size", "0", "must be at least 2"),
-        ("epochs", "0", "must be above 0"),
-        ("finetune.epochs", "-3", "must be above 0"),
+        ("split.validation", "1.0", "must be a number above 0 and below 1"),
+        ("split.test", "-0.2", "must be a number above 0 and below 1"),
+        ("lr", "0", "must be a number above 0"),
+        ("finetune.lr", "-0.1", "must be a number above 0"),
+        ("weight_decay", "-1e-9", "must be a number from 0"),
+        ("finetune.weight_decay", "-1", "must be a number from 0"),
+        ("batch_size", "1", "must be a whole number from 2"),
+        ("finetune.batch_size", "0", "must be a whole number from 2"),
+        ("epochs", "0", "must be a whole number from 1"),
+        # no count is without an end
+        ("epochs", "10001", "must be a whole number from 1 to 10000"),
+        ("finetune.epochs", "1000000000", "must be a whole number from 1 to 10000"),
+        ("batch_size", "65537", "must be a whole number from 2 to 65536"),
+        ("finetune.batch_size", "1" + 400 * "0", "must be a whole number from 2 to 65536"),
+        ("sample.originals", "10001", "must be a whole number from 3 to 10000"),
+        ("sample.copies", "101", "must be a whole number from 1 to 100"),
+        ("patience", "10001", "must be a whole number from 0 to 10000"),
+        ("finetune.views", "1001", "must be a whole number from 1 to 1000"),
+        ("checkpoint_minutes", "1441", "must be a number above 0 and at most 1440"),
+        ("lr", "1" + 400 * "0", "must be a number above 0 and at most 10"),
+        ("clip", "1" + 400 * "0", "must be a number at least 0"),
+        ("finetune.epochs", "-3", "must be a whole number from 1"),
         # species
-        ("base.species", "[]", "must list at least two species"),
-        ("base.species", "[Trout]", "must list at least two species"),
-        ("finetune.species", "[Sea Bass]", "must list at least two species"),
+        ("base.species", "[]", "must be a list of at least 2 names"),
+        ("base.species", "[Trout]", "must be a list of at least 2 names"),
+        ("finetune.species", "[Sea Bass]", "must be a list of at least 2 names"),
         ("base.species", "[Trout, Shrimp, Trout]", "lists Trout more than once"),
         ("finetune.species", "[Sea Bass, Sea Bass]", "lists Sea Bass more than once"),
     ],
@@ -256,7 +270,65 @@ def test_a_wrong_value_is_refused_by_its_key(
     tmp_path: Path, key: str, value: str, rule: str
 ) -> None:
     changes: dict[str, str | None] = {k: None for k in VALID if k.startswith(f"{key}.")}
-    assert f"{key} {rule}" in message(write(tmp_path, changes | {key: value}))
+    text = message(write(tmp_path, changes | {key: value}))
+    assert f"{key} {rule}" in text
+    assert len(text.removeprefix(str(tmp_path))) < 250
+
+
+@pytest.mark.parametrize("key", ["base.species", "finetune.species"])
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_a_species_must_not_be_called_as_a_column(tmp_path: Path, key: str, name: str) -> None:
+    text = message(write(tmp_path, {key: f"[{name}, Perch]"}))
+    assert f"{key} lists {name}, which tables of predictions have for something else" in text
+    load_params(write(tmp_path, {key: f"[{name.title()}, Perch]"}))
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.dir", LONG),
+        ("data.dir", 300 * "x"),
+        ("data.dir", '"a\\0b"'),
+        ("data.dir", '"\\ud800"'),
+        ("model.weights", LONG),
+        ("launch", LONG),
+        ("base.species", f"[{LONG}, Trout]"),
+        ("loss", LONG),
+        ("lr", LONG),
+        ("epochs", f"[{LONG}]"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_message_is_short_whatever_the_value(tmp_path: Path, key: str, value: str) -> None:
+    text = message(write(tmp_path, {key: value}))
+    assert f"{key} must be " in text
+    assert len(text.removeprefix(str(tmp_path))) < 200
+
+
+def test_a_list_that_repeats_itself_a_million_times(tmp_path: Path) -> None:
+    bomb: dict[str, str | None] = {"seed": "&b0 [x]"}
+    for i, key in enumerate(("loss", "ema", "clip", "warmup", "keep", "device", "compile", "lr")):
+        bomb[key] = f"&b{i + 1} [{', '.join(10 * [f'*b{i}'])}]"
+    text = message(write(tmp_path, {key: None for key in bomb}).rename(tmp_path / "rest.yaml"))
+    assert "key 'seed' is missing" in text
+    path = tmp_path / "params.yaml"
+    lines = [f"{key}: {value}\n" for key, value in bomb.items()]
+    path.write_text("".join(lines) + (tmp_path / "rest.yaml").read_text())
+    text = message(path)
+    assert "seed must be a whole number" in text
+    path.write_text(path.read_text().replace("seed: &b0 [x]", "seed: 1").replace("*b0", "x"))
+    text = message(path)
+    assert "loss must be one of cross_entropy" in text
+    assert len(text.removeprefix(str(tmp_path))) < 200
+
+
+def test_a_long_unknown_key_is_cut(tmp_path: Path) -> None:
+    text = message(write(tmp_path, {LONG[:1000]: "1"}))
+    assert "unknown key 'xxx" in text
+    assert 100 * "x" not in text
 
 
 @pytest.mark.parametrize(
@@ -275,7 +347,7 @@ def test_a_wrong_value_is_refused_by_its_key(
     ],
 )
 def test_the_ends_of_a_range_belong_to_it(tmp_path: Path, key: str, value: str) -> None:
-    assert flatten(as_dict(load_params(write(tmp_path, {key: value}))))[key] == int(value)
+    assert flatten(load_params(write(tmp_path, {key: value})).model_dump())[key] == int(value)
 
 
 @pytest.mark.parametrize(("test", "total"), [("0.3", "1.1"), ("0.1", "0.9"), ("0.201", "1.001")])
@@ -339,6 +411,9 @@ def test_values_that_contradict_each_other(
     ("content", "says"),
     [
         ("seed: [1", "not valid YAML"),
+        ("seed: " + 5000 * "[", "nested too deep"),
+        ("seed: " + 5000 * "[" + 5000 * "]", "nested too deep"),
+        ("seed: " + 5000 * "1", "not valid YAML"),
         ("a: b: c", "not valid YAML"),
         ("seed: 1\nlr: 0.1\nseed: 2\n", "'seed'|\"seed\"|key seed"),
         ("", "must be a section of keys"),
@@ -362,9 +437,8 @@ def test_each_stage_trains_with_its_own_settings(tmp_path: Path) -> None:
     assert (base.lr, base.batch_size, base.epochs, base.augment) == (0.001, 32, 15, False)
     assert (tuned.lr, tuned.batch_size, tuned.epochs, tuned.augment) == (0.002, 16, 3, True)
     assert (base.balance, tuned.balance) == ("none", "oversample")
-    for field in fields(Method):
-        shared = getattr(params, field.name)
-        assert getattr(base, field.name) == getattr(tuned, field.name) == shared
+    for name in Method.model_fields:
+        assert getattr(base, name) == getattr(tuned, name) == getattr(params, name)
 
 
 @pytest.mark.parametrize(
@@ -380,4 +454,25 @@ def test_flatten(tree: dict[str, Any], flat: dict[str, Any]) -> None:
 
 
 def test_flat_keys_are_those_of_the_file(tmp_path: Path) -> None:
-    assert set(flatten(as_dict(load_params(write(tmp_path, {}))))) == set(VALID)
+    assert set(flatten(load_params(write(tmp_path, {})).model_dump())) == set(VALID)
+
+
+def test_the_schema_for_editors_is_that_of_the_model() -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=params.schema.json\n")
+    schema = json.loads((ROOT / "params.schema.json").read_text(encoding="utf-8"))
+    assert schema.pop("$schema") == Draft202012Validator.META_SCHEMA["$schema"]
+    assert schema == Params.model_json_schema(), "python docs/generate.py writes it"
+    Draft202012Validator.check_schema(schema)
+    validator, tree = Draft202012Validator(schema), read_yaml(ROOT / "params.yaml")
+    validator.validate(tree)
+    wrong = [{"epoch": 3}, {"epochs": 0}, {"lr": "0.1"}, {"split": {}}, {"loss": "mse"}]
+    assert not any(validator.is_valid(tree | change) for change in wrong)
+
+
+def test_an_experiment_keeps_the_line_that_names_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    apply_overrides(path, ["lr=0.001"])
+    assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=")
+    assert load_params(path).lr == 0.001

@@ -220,7 +220,9 @@ def test_a_model_that_the_store_does_not_have(findings: ReportData, tmp_path: Pa
 
 
 def test_a_split_that_leaks_is_named(findings: ReportData, tmp_path: Path) -> None:
-    leaky = replace(PARAMS, split=replace(PARAMS.split, strategy="random"))
+    leaky = PARAMS.model_copy(
+        update={"split": PARAMS.split.model_copy(update={"strategy": "random"})}
+    )
     write_report(tmp_path / "report.html", [findings], leaky)
     text = (tmp_path / "report.html").read_text()
     assert "these accuracies are not those of new photographs" in text

@@ -1,7 +1,6 @@
 """What the report is made of: tables from files, runs from a real store."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pytest
 import torch
 from champions import Shelf, store_in
 
-from fishline.core.params import load_params
+from fishline.core.params import Params, load_params
 from fishline.evaluation.metrics import classification_report
 from fishline.evaluation.report_data import counts, leaky_runs, recipe
 from fishline.evaluation.test_run import TestRun
@@ -47,20 +46,27 @@ def test_counts_of_images_and_photographs() -> None:
     ("model", "change", "said"),
     [
         ("base", {}, {"started from": "random weights", "epochs": "5 of 24, kept: last"}),
-        ("base", {"weights": "nonesuch.pt"}, {"started from": "nonesuch.pt"}),
-        ("finetuned", {"weights": "default"}, {"started from": "the base model"}),
+        ("base", {"model": {"weights": "nonesuch.pt"}}, {"started from": "nonesuch.pt"}),
+        (
+            "finetuned",
+            {"model": {"name": "resnet18", "weights": "default"}},
+            {"started from": "the base model"},
+        ),
         ("base", {}, {"parameters": "400,851, of which 400,851 learnt (all)"}),
-        ("finetuned", {"train": "head"}, {"parameters": "400,851, of which 771 learnt (head)"}),
+        (
+            "finetuned",
+            {"finetune": {"train": "head"}},
+            {"parameters": "400,851, of which 771 learnt (head)"},
+        ),
     ],
 )
 def test_what_a_model_was_trained_with(
-    test_run: TestRun, model: str, change: Mapping[str, str], said: Mapping[str, str]
+    test_run: TestRun, model: str, change: Mapping[str, Mapping[str, str]], said: Mapping[str, str]
 ) -> None:
-    params = PARAMS
-    if "weights" in change:
-        params = replace(params, model=replace(params.model, weights=change["weights"]))
-    if "train" in change:
-        params = replace(params, finetune=replace(params.finetune, train=change["train"]))
+    tree = PARAMS.model_dump()
+    for section, values in change.items():
+        tree[section] |= values
+    params = Params.model_validate(tree)
     found = recipe(model, test_run, HISTORY, params)
     assert {key: found[key] for key in said} == said
     assert all(parameter.requires_grad for parameter in test_run.model.network.parameters())

@@ -116,4 +116,4 @@ def test_a_verdict_as_a_tag_begins_with_its_outcome() -> None:
 )
 def test_a_rule_can_be_switched_off(changes: dict[str, float], facts: Facts) -> None:
     assert not all(verdict.passed for verdict in judge(facts, GATE))
-    assert all(verdict.passed for verdict in judge(facts, replace(GATE, **changes)))
+    assert all(verdict.passed for verdict in judge(facts, GATE.model_copy(update=changes)))

@@ -63,7 +63,7 @@ def run(
     size: int = SIZE,
     conflicts: str = "fail",
 ) -> Counts:
-    return preprocess(Data(str(data), conflicts), species, size, cache)  # type: ignore[arg-type]
+    return preprocess(Data(dir=str(data), conflicts=conflicts), species, size, cache)  # type: ignore[arg-type]
 
 
 def counted(images: int, photographs: int, rejected: int, species: int = 2) -> Counts:

@@ -75,7 +75,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (ROOT / "params.yaml").read_text().replace("image_size: 128", "image_size: 48")
     (folder / "params.yaml").write_text(text)
     params = load_params(folder / "params.yaml")
-    data = Data(str(folder / "data/sample"), "fail")
+    data = Data(dir=str(folder / "data/sample"), conflicts="fail")
     preprocess(data, params.species, params.image_size, folder / "data/cache")
     return folder
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from scipy import stats
 from fishline.core.errors import UserError
 from fishline.core.files import write_csv
 from fishline.core.params import Params, load_params
-from fishline.core.schema import read_yaml
+from fishline.core.yaml_files import read_yaml
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, build, save
 from fishline.stages import preprocess, split
@@ -146,7 +145,8 @@ def make_parts(params: Params) -> dict[str, Images]:
 
 
 def with_finetune(params: Params, **changes: Any) -> Params:
-    return replace(params, finetune=replace(params.finetune, **changes))
+    finetune = params.finetune.model_copy(update=changes)
+    return params.model_copy(update={"finetune": finetune})
 
 
 def weights(learner: Learner) -> dict[str, torch.Tensor]:
@@ -159,7 +159,7 @@ def weights(learner: Learner) -> dict[str, torch.Tensor]:
 def test_a_training_does_not_depend_on_those_before_it(
     params: Params, train: str, ema: float
 ) -> None:
-    params = replace(with_finetune(params, train=train), ema=ema)
+    params = with_finetune(params, train=train).model_copy(update={"ema": ema})
     subsets = make_parts(params)
     few, many = (draw_photographs(subsets["train"].table, NEW, size, (1, 1)) for size in (1, 3))
     learner = Learner(params, subsets)
@@ -173,7 +173,7 @@ def test_a_training_does_not_depend_on_those_before_it(
 
 
 def test_each_seed_starts_with_another_last_layer_and_order(params: Params) -> None:
-    learner = Learner(replace(params, ema=0.9), make_parts(params))
+    learner = Learner(params.model_copy(update={"ema": 0.9}), make_parts(params))
     trainer, heads, orders = learner._trainer, [], []
     for seed in (1, 2, 1):
         learner._begin(seed)

@@ -33,7 +33,7 @@ def train_all(
     """Losses, accuracies and weights of every case."""
     results = []
     for part, changes in CASES:
-        chosen = replace(settings, optimizer="sgd", lr=0.01, **changes)
+        chosen = settings.model_copy(update={"optimizer": "sgd", "lr": 0.01} | changes)
         rng = seed_everything(chosen.seed)
         network = build(replace(config, network="fishline"))
         normalize = Normalize(config)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -41,7 +40,7 @@ def test_a_loss_is_pytorchs_summed_over_images(
     expected: Callable[..., torch.Tensor],
     weights: torch.Tensor | None,
 ) -> None:
-    chosen = replace(settings, loss=loss, label_smoothing=smoothing)
+    chosen = settings.model_copy(update={"loss": loss, "label_smoothing": smoothing})
     found = make_loss(chosen, weights)(LOGITS, LABELS)
     torch.testing.assert_close(found, expected(LOGITS, LABELS, weight=weights, reduction="sum"))
 
@@ -57,7 +56,7 @@ def test_weight_decay_is_on_kernels_and_matrices_alone(settings: Training, name:
         for parameter in network.parameters():
             parameter.fill_(1.0)
             parameter.grad = torch.zeros_like(parameter)
-    chosen = replace(settings, optimizer=name, weight_decay=0.5, lr=0.1)
+    chosen = settings.model_copy(update={"optimizer": name, "weight_decay": 0.5, "lr": 0.1})
     optimizer = make_optimizer(network, chosen)
     optimizer.step()
     shrunk = {name for name, p in network.named_parameters() if float(p.detach().max()) < 1}
@@ -74,13 +73,13 @@ def test_what_is_frozen_is_not_optimized(settings: Training) -> None:
 
 
 def test_sgd_has_momentum(settings: Training) -> None:
-    groups = make_optimizer(small(), replace(settings, optimizer="sgd")).param_groups
+    groups = make_optimizer(small(), settings.model_copy(update={"optimizer": "sgd"})).param_groups
     assert {group["momentum"] for group in groups} == {0.9}
 
 
 def rates(settings: Training, steps: int, **changes: object) -> list[float]:
     """The learning rate of each step."""
-    chosen = replace(settings, optimizer="sgd", lr=0.1, **changes)  # type: ignore[arg-type]
+    chosen = settings.model_copy(update={"optimizer": "sgd", "lr": 0.1} | changes)
     optimizer = make_optimizer(small(), chosen)
     schedule = make_schedule(optimizer, chosen, steps)
     found = []

@@ -77,7 +77,9 @@ def train(
     described = replace(config, network="fishline")
 
     def run(**changes: Any) -> None:
-        chosen = replace(settings, **{"epochs": EPOCHS, "augment": True, "ema": 0.9} | changes)
+        chosen = settings.model_copy(
+            update={"epochs": EPOCHS, "augment": True, "ema": 0.9} | changes
+        )
         rng = seed_everything(chosen.seed)
         network = build(described)
         job = session.TrainingJob(
@@ -185,7 +187,7 @@ def test_other_parameters_are_never_resumed(
         break_off_at(4, patch)
         with pytest.raises(Power):
             train()
-    changed = replace(params, lr=params.lr * 2)
+    changed = params.model_copy(update={"lr": params.lr * 2})
     monkeypatch.setattr(training_run, "stage_params", lambda *arguments: {"lr": changed.lr})
     train()
     assert "resumes" not in capsys.readouterr().out

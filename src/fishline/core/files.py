@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+# Columns whose values are no numbers, whatever they look like, in any table that is read here.
+TEXT_COLUMNS = tuple("file species original alike sha256 mode part reason predicted answer".split())
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -95,9 +98,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     """A table that `write_csv` wrote; names stay as they are: a species may be called 001 or NA."""
     import pandas as pd
 
-    texts = "file species original alike sha256 mode part reason predicted answer"
-    names = dict.fromkeys(texts.split(), str)
-    return pd.read_csv(path, dtype=names, keep_default_na=False)
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
 
 
 def read_json(path: Path) -> Any:

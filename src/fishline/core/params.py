@@ -1,21 +1,26 @@
-"""`params.yaml` as frozen dataclasses, checked before any work starts.
+"""`params.yaml`: every key with its type, its range and what it means.
 
-The only reader of the file. Every key must be there (DVC needs them too), none may be unknown,
-and each must have the type and range given here. Read as YAML 1.2: `dvc exp run -S lr=1e-5`
-writes `1e-05`, which YAML 1.1 readers take for a string.
+The only reader of the file. Every key must be there (DVC needs them too) and none may be unknown;
+an integer will do for a float, nothing else is converted. Read as YAML 1.2:
+`dvc exp run -S lr=1e-5` writes `1e-05`, which YAML 1.1 readers take for a string.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal, Self
 
-from fishline.core.errors import UserError
-from fishline.core.schema import as_dict, build, flatten, read_yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from fishline.core.files import TEXT_COLUMNS
+from fishline.core.validation import validate
+from fishline.core.yaml_files import read_yaml
 
 PATH = Path("params.yaml")
+
+# What tables of predictions, which have a column for each species, call other columns and answers.
+RESERVED = frozenset({*TEXT_COLUMNS, "error", "probability", "unknown"})
 
 Strategy = Literal["grouped", "stratified", "random"]
 Balance = Literal["none", "oversample", "undersample", "class_weights"]
@@ -32,100 +37,209 @@ NetworkName = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class Sample:
-    seed: int
-    originals: int
-    copies: int
+def _path(text: str) -> str:
+    """`text`, if the system can look for such a path.
+
+    Raises:
+        ValueError: no file can have this name.
+    """
+    if "\0" in text or any(len(name) > 255 for name in os.fsencode(text).split(b"/")):
+        raise ValueError("must be a path; a name in it is too long, or has a NUL character")
+    return text
 
 
-@dataclass(frozen=True)
-class Data:
-    dir: str
-    conflicts: Literal["fail", "drop"]
+def _species(names: tuple[str, ...]) -> tuple[str, ...]:
+    """`names`, if each can be a column of a table, and differs from the others."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"lists {', '.join(repeated)} more than once")
+    if reserved := sorted(RESERVED.intersection(names)):
+        raise ValueError(
+            f"lists {', '.join(reserved)}, which tables of predictions have for something else; "
+            "rename the species and its folder"
+        )
+    return names
 
 
-@dataclass(frozen=True)
-class Split:
-    strategy: Strategy
-    seed: int
-    train: float
-    validation: float
-    test: float
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Margin = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(pattern=r"\S", max_length=1000)]
+PathText = Annotated[Text, AfterValidator(_path)]
+Name = Annotated[str, Field(pattern=r"\S", max_length=255)]
+# Not strict: YAML has lists alone.
+Species = Annotated[tuple[Name, ...], Field(min_length=2, strict=False), AfterValidator(_species)]
 
 
-@dataclass(frozen=True)
-class Model:
-    name: NetworkName
-    weights: str
+class Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-@dataclass(frozen=True)
-class Base:
-    species: tuple[str, ...]
+class Sample(Section):
+    """The built-in, drawn data set."""
+
+    seed: Seed = Field(description="of the drawing")
+    originals: int = Field(
+        ge=3, le=10_000, description="drawn pictures per species; one for each part at least"
+    )
+    copies: int = Field(ge=1, le=100, description="turned and mirrored copies of each picture")
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Data(Section):
+    """The photographs."""
+
+    dir: PathText = Field(description="one folder per species; `data/raw` for your own photographs")
+    conflicts: Literal["fail", "drop"] = Field(
+        description="a photograph that lies under two species: stop, or drop all files of it"
+    )
+
+
+class Split(Section):
+    """What is trained, validated and tested on. The three shares add up to 1."""
+
+    strategy: Strategy = Field(
+        description="grouped: whole photographs (honest); stratified, random: single images"
+    )
+    seed: Seed = Field(description="of the lot that divides the photographs")
+    train: Share = Field(description="share to learn from")
+    validation: Share = Field(description="share to choose the best epoch and calibrate by")
+    test: Share = Field(description="share to test on; seen by `evaluate` alone")
+
+
+class Model(Section):
+    """The network."""
+
+    name: NetworkName = Field(
+        description="the network; `fishline` is made for 128 pixels and a few cores"
+    )
+    weights: PathText = Field(
+        description="none, default (torchvision's, downloaded once) or the path of a weights file"
+    )
+
+
+class Base(Section):
+    """The base model."""
+
+    species: Species = Field(description="what the base model tells apart: folders of `data.dir`")
+
+
+class Recipe(Section):
     """What base training (at the top of params.yaml) and fine-tuning each set for themselves."""
 
-    lr: float
-    weight_decay: float
-    batch_size: int
-    epochs: int
-    augment: bool
-    balance: Balance
+    lr: float = Field(gt=0, le=10, description="highest learning rate; 1e-3…4e-3 works with adamw")
+    weight_decay: float = Field(
+        ge=0,
+        le=10,
+        description="not on biases and norms (decoupled with adamw, else an L2 penalty)",
+    )
+    batch_size: int = Field(
+        ge=2,
+        le=65_536,
+        description="images per step, of all processes together; batch norm needs two",
+    )
+    epochs: int = Field(ge=1, le=10_000, description="how often training sees every image")
+    augment: bool = Field(
+        description="turn, mirror, shift, scale, light, colour: anew in every epoch"
+    )
+    balance: Balance = Field(description="what is done where species are unequally frequent")
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(Section):
     """What base training and fine-tuning share."""
 
-    seed: int
-    loss: Loss
-    label_smoothing: float
-    optimizer: Optimizer
-    schedule: Schedule
-    warmup: float
-    clip: float
-    ema: float
-    keep: Keep
-    patience: int
-    device: Device
-    precision: Precision
-    compile: bool
-    checkpoint_minutes: float
+    seed: Seed = Field(description="of weights, shuffling and augmentation")
+    loss: Loss = Field(description="what training makes small")
+    label_smoothing: float = Field(
+        ge=0, lt=1, description="share of the target spread over all species; cross_entropy alone"
+    )
+    optimizer: Optimizer = Field(
+        description="what turns gradients into steps; sgd has a momentum of 0.9"
+    )
+    schedule: Schedule = Field(
+        description="course of the learning rate; one_cycle and cosine end at 0"
+    )
+    warmup: float = Field(
+        ge=0, lt=1, description="share of the steps in which the learning rate rises"
+    )
+    clip: float = Field(ge=0, description="largest norm of a step's gradient; 0: any")
+    ema: float = Field(
+        ge=0,
+        lt=1,
+        description="decay of the averaged weights that are kept, as 0.99; 0: the last ones",
+    )
+    keep: Keep = Field(
+        description="weights of the last epoch, or of the best by validation, if it has hundreds "
+        "of photographs: one of few is good by luck"
+    )
+    patience: int = Field(
+        ge=0,
+        le=10_000,
+        description="with keep: best, stop after so many epochs without a better one; 0: never",
+    )
+    device: Device = Field(description="what a network runs on")
+    precision: Precision = Field(
+        description="of the computation; auto: bfloat16 where the device has it, else float32"
+    )
+    compile: bool = Field(description="torch.compile: pays on a GPU, over many epochs")
+    checkpoint_minutes: float = Field(
+        gt=0, le=1440, description="save at least so often, besides at the end of an epoch"
+    )
 
 
-@dataclass(frozen=True)
 class Finetune(Recipe):
-    species: tuple[str, ...]
-    mode: Mode
-    train: Trainable
-    views: int
+    """The base model adapted to new species."""
+
+    species: Species = Field(description="the new species: folders of `data.dir`")
+    mode: Mode = Field(
+        description="replace: a model of these alone; extend: of the base species and these"
+    )
+    train: Trainable = Field(
+        description="the last layer, the classifier or all; what is frozen runs once an image"
+    )
+    views: int = Field(
+        ge=1, le=1000, description="augmented versions of an image that the frozen layers run on"
+    )
 
 
-@dataclass(frozen=True)
-class Gate:
-    """What is asked of a model before it becomes the champion; gate.py has the rules."""
+class Gate(Section):
+    """What `fishline promote` asks of a model before it becomes the champion."""
 
-    accuracy_margin: float
-    recall_margin: float
-    leak_audit: bool
-    clean_tree: bool
-    reproduces: bool
+    accuracy_margin: Margin = Field(
+        description="accuracy may fall by so much against the champion, on the same photographs"
+    )
+    recall_margin: Margin = Field(description="and the recall of any one species by so much")
+    leak_audit: bool = Field(
+        description="no test image has a copy in training, and the split is grouped"
+    )
+    clean_tree: bool = Field(
+        description="code as committed; in an experiment parameters may differ, DVC keeps them"
+    )
+    reproduces: bool = Field(
+        description="it loads, and answers its test images as it did when it was evaluated"
+    )
 
 
-@dataclass(frozen=True)
 class Params(Recipe, Method):
-    image_size: int
+    """Every knob of the workflow."""
+
+    image_size: int = Field(
+        ge=48,
+        le=1024,
+        description="edge in pixels that photographs are resized to; cost grows squared",
+    )
     sample: Sample
     data: Data
     split: Split
     model: Model
-    launch: str
-    system_metrics: bool
-    known_recall: float
+    launch: Text = Field(
+        description="what starts a training: python, or torchrun --nproc-per-node 2 for two GPUs",
+    )
+    system_metrics: bool = Field(description="processor, memory and GPU use in the MLflow run")
+    known_recall: float = Field(
+        gt=0,
+        le=1,
+        description="share of the validation images that must not be answered unknown, as a "
+        "photograph unlike all species is; 1: none is",
+    )
     gate: Gate
     base: Base
     finetune: Finetune
@@ -135,16 +249,48 @@ class Params(Recipe, Method):
         """All species, base first."""
         return self.base.species + self.finetune.species
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse values that contradict each other, with a sentence that names the keys."""
+        split, name = self.split, self.model.name
+        total = split.train + split.validation + split.test
+        both = sorted(set(self.base.species) & set(self.finetune.species))
+        contradictions = {
+            f"split.train + split.validation + split.test must be 1, not {total:g}": (
+                abs(total - 1) > 1e-6
+            ),
+            f"{', '.join(both)} stands in base.species and in finetune.species; "
+            "a species belongs to one of them": bool(both),
+            "label_smoothing is for loss: cross_entropy alone; set it to 0": (
+                self.loss != "cross_entropy" and self.label_smoothing > 0
+            ),
+            "patience stops when no epoch is better any more, which needs keep: best": (
+                self.patience > 0 and self.keep == "last"
+            ),
+            "schedule: one_cycle needs warmup above 0": (
+                self.schedule == "one_cycle" and self.warmup == 0
+            ),
+            f"model.weights: default is for torchvision's networks; model.name {name} has none": (
+                self.model.weights == "default" and name in ("fishline", "notebook")
+            ),
+            "precision: float16 needs a GPU; on device: cpu use bfloat16 or float32": (
+                self.precision == "float16" and self.device == "cpu"
+            ),
+        }
+        for message, holds in contradictions.items():
+            if holds:
+                raise ValueError(message)
+        return self
 
-@dataclass(frozen=True)
+
 class Training(Recipe, Method):
     """What the training loop needs to know, of either training stage."""
 
 
 def training(params: Params, recipe: Recipe) -> Training:
     """`recipe`, and what both training stages share."""
-    own = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
-    shared = {field.name: getattr(params, field.name) for field in fields(Method)}
+    own = recipe.model_dump(include=set(Recipe.model_fields))
+    shared = params.model_dump(include=set(Method.model_fields))
     return Training(**own, **shared)
 
 
@@ -155,110 +301,4 @@ def load_params(path: Path = PATH) -> Params:
         UserError: the file is missing or no YAML, or a key is unknown, missing, of the wrong
             type, out of range, or contradicts another. The message names the key.
     """
-    params: Params = build(Params, read_yaml(path), str(path))
-    _check_ranges(params, path)
-    _check_species(params, path)
-    _check_method(params, path)
-    return params
-
-
-_POSITIVE: tuple[str, Callable[[Any], bool]] = ("must be above 0", lambda v: v > 0)
-_SEED: tuple[str, Callable[[Any], bool]] = (
-    "must lie between 0 and 4294967295, as NumPy has it",
-    lambda v: 0 <= v < 2**32,
-)
-_NOT_NEGATIVE: tuple[str, Callable[[Any], bool]] = ("must be 0 or more", lambda v: v >= 0)
-_MARGIN: tuple[str, Callable[[Any], bool]] = (
-    "must lie between 0 (no fall) and 1 (any fall)",
-    lambda v: 0 <= v <= 1,
-)
-_FRACTION: tuple[str, Callable[[Any], bool]] = ("must lie between 0 and 1", lambda v: 0 < v < 1)
-
-RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "seed": _SEED,
-    "image_size": ("must lie between 48 and 1024 pixels", lambda v: 48 <= v <= 1024),
-    "sample.seed": _SEED,
-    "sample.originals": ("must be at least 3: one for each part", lambda v: v >= 3),
-    "sample.copies": _POSITIVE,
-    "data.dir": ("must name a folder", bool),
-    "label_smoothing": ("must be 0 or more and below 1", lambda v: 0 <= v < 1),
-    "warmup": ("must be 0 or more and below 1: a share of the steps", lambda v: 0 <= v < 1),
-    "clip": ("must be 0 (off) or more", lambda v: v >= 0),
-    "ema": ("must be 0 (off) or more and below 1", lambda v: 0 <= v < 1),
-    "patience": ("must be 0 (off) or more", lambda v: v >= 0),
-    "launch": ("must be a command, such as python", lambda v: bool(v.strip())),
-    "checkpoint_minutes": _POSITIVE,
-    "known_recall": ("must be above 0, and 1 at most", lambda v: 0 < v <= 1),
-    "model.weights": ("must be none, default or the path of a file", bool),
-    "gate.accuracy_margin": _MARGIN,
-    "gate.recall_margin": _MARGIN,
-    "finetune.views": _POSITIVE,
-    "split.seed": _SEED,
-    "split.train": _FRACTION,
-    "split.validation": _FRACTION,
-    "split.test": _FRACTION,
-    **{
-        f"{section}{key}": check
-        for section in ("", "finetune.")
-        for key, check in {
-            "lr": _POSITIVE,
-            "weight_decay": _NOT_NEGATIVE,
-            "batch_size": ("must be at least 2: batch norm needs a batch", lambda v: v >= 2),
-            "epochs": _POSITIVE,
-        }.items()
-    },
-}
-
-
-def _check_ranges(params: Params, path: Path) -> None:
-    flat = flatten(as_dict(params))
-    for key, (rule, holds) in RANGES.items():
-        if not holds(flat[key]):
-            raise UserError(f"{path}: {key} {rule}, not {flat[key]!r}")
-    split = params.split
-    total = split.train + split.validation + split.test
-    if abs(total - 1) > 1e-6:
-        raise UserError(
-            f"{path}: split.train + split.validation + split.test must be 1, not {total:g}"
-        )
-
-
-def _check_species(params: Params, path: Path) -> None:
-    for key in ("base", "finetune"):
-        names = getattr(params, key).species
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise UserError(f"{path}: {key}.species lists {', '.join(repeated)} more than once")
-        if len(names) < 2:
-            raise UserError(f"{path}: {key}.species must list at least two species")
-    both = sorted(set(params.base.species) & set(params.finetune.species))
-    if both:
-        raise UserError(
-            f"{path}: {', '.join(both)} stands in base.species and in finetune.species; "
-            "a species belongs to one of them"
-        )
-
-
-def _check_method(params: Params, path: Path) -> None:
-    """Values that contradict each other, each a sentence that names the keys."""
-    weights, name = params.model.weights, params.model.name
-    contradictions = {
-        "label_smoothing is for loss: cross_entropy alone; set it to 0": (
-            params.loss != "cross_entropy" and params.label_smoothing > 0
-        ),
-        "patience stops when no epoch is better any more, which needs keep: best": (
-            params.patience > 0 and params.keep == "last"
-        ),
-        "schedule: one_cycle needs warmup above 0": (
-            params.schedule == "one_cycle" and params.warmup == 0
-        ),
-        f"model.weights: default is for torchvision's networks; model.name {name} has none": (
-            weights == "default" and name in ("fishline", "notebook")
-        ),
-        "precision: float16 needs a GPU; on device: cpu use bfloat16 or float32": (
-            params.precision == "float16" and params.device == "cpu"
-        ),
-    }
-    for message, holds in contradictions.items():
-        if holds:
-            raise UserError(f"{path}: {message}")
+    return validate(Params, read_yaml(path), path)

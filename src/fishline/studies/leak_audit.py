@@ -12,7 +12,7 @@ times; being independent, they give a confidence interval for the mean accuracy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -96,7 +96,7 @@ def report(params: Params, record: Path | None = None) -> pd.DataFrame:
         mine = manifest["species"].isin(species)
         features = colours(cache, manifest.loc[mine, "index"].to_numpy())
         for strategy in get_args(Strategy):
-            table = split(manifest[mine], replace(params.split, strategy=strategy))
+            table = split(manifest[mine], params.split.model_copy(update={"strategy": strategy}))
             table["original"] = (manifest["species"] + "/" + known)[mine].to_numpy()
             found = control(table, features, len(species), params.seed)
             rows.append(_row(task, strategy, table, found))

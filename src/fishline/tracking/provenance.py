@@ -14,7 +14,7 @@ import pandas as pd
 from fishline.core.files import read_json
 from fishline.core.git import GitError, git
 from fishline.core.params import Params
-from fishline.core.schema import as_dict, flatten, read_yaml
+from fishline.core.yaml_files import flatten, read_yaml
 
 CODE = ("src", "dvc.yaml", "params.yaml", "requirements.txt")  # what a result depends on, in git
 PARAMETERS = {"params.yaml", "dvc.lock"}  # what DVC keeps of an experiment, and its record of it
@@ -115,7 +115,7 @@ def stage_params(stage: str, params: Params) -> dict[str, Any]:
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
-    flat = flatten(as_dict(params))
+    flat = flatten(params.model_dump())
     try:
         with Repo() as repo:
             stages = repo.stage.collect(stage, with_deps=True)

@@ -1,7 +1,6 @@
 """Which image serves for what: honest, repeatable, every species in every part."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -28,7 +27,7 @@ def photographs(**copies: Sequence[int]) -> pd.DataFrame:
 
 
 def settings(**changes: Any) -> Split:
-    return replace(SETTINGS, **changes)
+    return SETTINGS.model_copy(update=changes)
 
 
 def parts_of(table: pd.DataFrame) -> dict[str, str]:
@@ -220,7 +219,10 @@ def test_audit_compares_with_a_split_that_does_not_look_at_the_species() -> None
     for seed in range(8):
         chosen = settings(seed=seed)
         found.append(audit(split(images, chosen), chosen)["random"])
-        tables = (split(images, replace(chosen, strategy=s)) for s in ("random", "stratified"))
+        tables = (
+            split(images, chosen.model_copy(update={"strategy": s}))
+            for s in ("random", "stratified")
+        )
         for table, leaks in zip(tables, (random, stratified), strict=True):
             leaks.append(leaked(table))
     assert [one["test_images_with_a_copy_in_train"] for one in found] == random != stratified

@@ -10,7 +10,6 @@ audit of what leaks. Strategies:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,8 @@ def audit(table: pd.DataFrame, settings: Split) -> dict[str, Any]:
     """What stands in which part, and what leaks: in this split, and in a random one."""
     counts = table["part"].value_counts()
     copies = table.groupby("original").size()
-    by_chance = split(table.drop(columns="part"), replace(settings, strategy="random"))
+    random = settings.model_copy(update={"strategy": "random"})
+    by_chance = split(table.drop(columns="part"), random)
     return {
         **{subset: int(counts.get(subset, 0)) for subset in SUBSETS},
         "photographs": len(copies),

@@ -1,0 +1,118 @@
+"""Values checked by a Pydantic model; what is wrong is said in one sentence that names the key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from reprlib import Repr
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from fishline.core.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_SHORT = Repr()  # a value may be as long as a file, or longer: YAML can repeat what it names
+_SHORT.maxlevel = 1
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+
+
+def validate(model: type[Model], value: object, file: Path) -> Model:
+    """`value`, the content of `file`, as a `model`.
+
+    Raises:
+        UserError: the first thing that is wrong; a key that is unknown goes before all others.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+    unknown = [problem for problem in problems if _is_unknown(problem)]
+    if unknown:
+        missing = [_key(problem) for problem in problems if problem["type"] == "missing"]
+        raise UserError(f"{file}: {_unknown(model, unknown[0], missing)}")
+    raise UserError(f"{file}: {_sentence(model, problems[0])}")
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """The dotted names of all values in a model of models, and their fields."""
+    for name, field in model.model_fields.items():
+        if section := _section(field):
+            yield from keys(section, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def allowed(field: FieldInfo) -> str:
+    """In words, what values a field takes: "a number above 0 and below 1"."""
+    kind: Any = field.annotation
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if _section(field):
+        return "a section of keys"
+    limits = {
+        name: getattr(rule, name)
+        for rule in field.metadata
+        for name in (*_BOUNDS, "min_length", "max_length")
+        if hasattr(rule, name)
+    }
+    if get_origin(kind) is tuple:
+        return f"a list of at least {limits['min_length']} names"
+    if kind is str:
+        return f"a text, not blank, of at most {limits['max_length']} characters"
+    if {"ge", "le"} <= limits.keys():
+        return f"{_KINDS[kind]} from {limits['ge']:g} to {limits['le']}"
+    bounds = [f"{_BOUNDS[name]} {limit}" for name, limit in limits.items()]
+    return f"{_KINDS[kind]} {' and '.join(bounds)}".strip()
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is a section of keys."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _is_unknown(problem: ErrorDetails) -> bool:
+    return problem["type"] in ("extra_forbidden", "invalid_key")
+
+
+def _key(problem: ErrorDetails) -> str:
+    """Its dotted key; a place in a list is left out."""
+    place, unknown = problem["loc"], _is_unknown(problem)
+    return ".".join(str(name) for name in place if unknown or isinstance(name, str))
+
+
+def _unknown(model: type[BaseModel], problem: ErrorDetails, missing: Sequence[str]) -> str:
+    """What may have been meant: the only key that its section lacks, or one that reads alike."""
+    key = _key(problem)
+    section, names = key.rpartition(".")[0], [name for name, _ in keys(model)]
+    near = [name for name in missing if name.rpartition(".")[0] == section]
+    if len(near) != 1:
+        near = difflib.get_close_matches(key, names, n=1)
+    siblings = [name for name in names if name.rpartition(".")[0] == section]
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(siblings)}."
+    return f"unknown key {_SHORT.repr(key)}. {hint}"
+
+
+def _sentence(model: type[BaseModel], problem: ErrorDetails) -> str:
+    key = _key(problem)
+    if problem["type"] == "missing":
+        return f"key '{key}' is missing"
+    if problem["type"] == "value_error":  # of a validator, which says what is wrong
+        return f"{key} {problem['ctx']['error']}".strip()
+    rule = allowed(_field(model, key)) if key else "a section of keys"
+    return f"{key or 'the file'} must be {rule}, not {_SHORT.repr(problem['input'])}"
+
+
+def _field(model: type[BaseModel], key: str) -> FieldInfo:
+    name, _, rest = key.partition(".")
+    field = model.model_fields[name]
+    section = _section(field)
+    return _field(section, rest) if section and rest else field
