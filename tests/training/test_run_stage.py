@@ -347,7 +347,9 @@ def test_the_audit_is_of_every_task_of_the_model(
     monkeypatch.chdir(tmp_path)
     Path("metrics").mkdir()
     Path("metrics/split.json").write_text(json.dumps(audits))
-    chosen = replace(params, finetune=replace(params.finetune, mode=mode))
+    tree = params.model_dump()
+    tree["finetune"]["mode"] = mode
+    chosen = Params.model_validate(tree)
     audit = training_run._audit("finetuned", chosen)
     assert (audit[copies], audit["random"][copies]) == (leaked, by_chance)
     if mode == "extend":
