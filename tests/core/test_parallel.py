@@ -1,6 +1,7 @@
 """Work in threads: in order, bounded, and errors where they happen."""
 
 import os
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -36,3 +37,17 @@ def test_an_error_reaches_whoever_asks() -> None:
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_warnings_of_whoever_asks_are_heard() -> None:
+    results = in_threads(lambda n: n, [1, 2])  # never read to its end
+    next(results)
+    with pytest.raises(UserWarning, match="mine"):
+        warnings.warn("mine", stacklevel=1)
+
+
+def test_remarks_of_pillow_are_not_heard() -> None:
+    def odd(_: int) -> None:
+        warnings.warn_explicit("odd EXIF", UserWarning, "Image.py", 1, module="PIL.Image")
+
+    assert list(in_threads(odd, [1, 2])) == [None, None]

@@ -18,9 +18,11 @@ from fishline.core.params import Data
 from fishline.data.cache import Cache
 from fishline.data.decode import Decoded, decode
 from fishline.data.photo_files import read
+from fishline.data.prepare import manifest as steps
 from fishline.data.prepare import packing
+from fishline.data.prepare.manifest import list_files
 from fishline.stages import preprocess as stage
-from fishline.stages.preprocess import list_files, preprocess
+from fishline.stages.preprocess import preprocess
 
 Tree = Callable[[Path, Mapping[str, int]], list[str]]
 Digests = Callable[[Path], dict[str, str]]
@@ -52,7 +54,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         contents.append(hashlib.sha256(content).hexdigest())
         return decode(content, size)
 
-    monkeypatch.setattr(stage, "decode", watched)
+    monkeypatch.setattr(steps, "decode", watched)
     return contents
 
 
@@ -331,7 +333,7 @@ def test_a_file_that_changes_meanwhile(
         return content
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "read", read_and_change)
+        patch.setattr(steps, "read", read_and_change)
         assert run(data, cache) == counted(4, 4, 1)
     rejected = read_csv(cache / "rejected.csv")
     assert list(rejected["file"]) == ["Trout/02.png"]
@@ -589,7 +591,7 @@ def test_decoded_images_are_not_all_held(
 
     draw_tree(tmp_path / "data", {"Trout": 60})
     monkeypatch.setattr(parallel, "AHEAD", 2)
-    monkeypatch.setattr(stage, "decode", watched)
+    monkeypatch.setattr(steps, "decode", watched)
     run(tmp_path / "data", cache, ["Trout"])
     assert len(most) == 60
     assert max(most) <= 2 * (os.cpu_count() or 1) + 1

@@ -21,17 +21,18 @@ def in_threads(work: Callable[[In], Out], jobs: Iterable[In]) -> Iterator[Out]:
     Pillow releases the GIL while it decodes and resizes, so threads use all cores; measured on two
     cores they are as quick as processes and need no pickling.
     """
+    # Pillow's remarks on odd but readable files. Filters are the whole process's: this one stays,
+    # as to lift it between two results would be to change those of whoever asks for them.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     cores = os.cpu_count() or 1
     waiting = deque[Future[Out]]()
     pool = ThreadPoolExecutor(cores)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd but readable files
-            for job in jobs:
-                waiting.append(pool.submit(work, job))
-                if len(waiting) >= AHEAD * cores:
-                    yield waiting.popleft().result()
-            while waiting:
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) >= AHEAD * cores:
                 yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -66,8 +66,8 @@ class Cache:
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """`width`, `height` or `mode` of all records: (n,)."""
-        parts = [np.load(path, mmap_mode="r")[name].copy() for path in self._paths]
-        return np.concatenate(parts)
+        columns = [np.load(path, mmap_mode="r")[name].copy() for path in self._paths]
+        return np.concatenate(columns)
 
     def digests(self) -> list[str]:
         """The SHA-256 of each photograph's file, in hexadecimal."""

@@ -1,4 +1,4 @@
-"""Files of photographs: found below a folder, read within bounds, and why one was not."""
+"""Files of photographs: listed below a folder, read within bounds, and why one was not."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from PIL import Image, UnidentifiedImageError
 from fishline.data.decode import FORMATS
 
 MASKS = " GT"  # "<Species> GT" holds segmentation masks named like the photographs
-
-
 MAX_BYTES = 256 * 2**20  # of a file
 
 
@@ -23,13 +21,13 @@ def find_images(folder: Path) -> Iterator[Path]:
     Only `read` tells what can be used: there are also dangling links, pipes, links to folders and
     folders that cannot be listed among these, so that each can be rejected by name.
     """
-    found, folders, endings = list[Path](), [folder], image_endings()
+    paths, folders, endings = list[Path](), [folder], image_endings()
     while folders:
         here = folders.pop()
         try:
             entries = list(os.scandir(here))
         except OSError:
-            found.append(here)
+            paths.append(here)
             continue
         for entry in entries:
             path = here / entry.name
@@ -37,9 +35,10 @@ def find_images(folder: Path) -> Iterator[Path]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
-            elif path.suffix.lower() in endings or os.path.isdir(path):  # noqa: PTH112  Path's raises where nobody may look
-                found.append(path)
-    yield from sorted(found)
+            # Not Path.is_dir, which raises where nobody may look.
+            elif path.suffix.lower() in endings or os.path.isdir(path):  # noqa: PTH112
+                paths.append(path)
+    yield from sorted(paths)
 
 
 def image_endings() -> set[str]:
@@ -58,7 +57,7 @@ def read(path: Path) -> bytes:
         raise ValueError("a link to a file that does not exist")
     status = path.stat()  # before it is opened: opening a pipe waits for its other end
     if stat.S_ISDIR(status.st_mode):
-        os.listdir(path)  # raises if this is why the folder was found
+        os.listdir(path)  # raises if this is why the folder is listed
         raise ValueError("a link to a folder" if path.is_symlink() else "a folder")
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("not a regular file")

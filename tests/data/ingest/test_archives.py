@@ -8,17 +8,17 @@ import random
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from fishline.core.errors import UserError
 from fishline.data.ingest import archives, sources
-from fishline.data.ingest.archives import Refused, entries, quoted
-from fishline.data.ingest.sources import Source
+from fishline.data.ingest.archives import Room, quoted, unpack
+from fishline.data.ingest.sources import Member, members
 
 noise = random.Random(0).randbytes
 
@@ -62,12 +62,24 @@ def pack(kind: str, files: dict[str, bytes]) -> bytes:
 
 
 def read(content: bytes) -> dict[str, bytes]:
-    return {entry.name: entry.open().read() for entry in entries(io.BytesIO(content))}
+    """What is unpacked; nothing else is left, and nothing elsewhere."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "all").write_bytes(content)
+        (Path(folder) / "to").mkdir()
+        unpack(Path(folder) / "all", "all.x", Path(folder) / "to", Room(ROOM))
+        assert set(os.listdir(folder)) == {"all", "to"}
+        files = [path for path in (Path(folder) / "to").rglob("*") if path.is_file()]
+        return {str(path.relative_to(f"{folder}/to")): path.read_bytes() for path in files}
+
+
+def list_source(path: Path, room: int = ROOM) -> list[tuple[Member, bytes]]:
+    with TemporaryDirectory() as staging:
+        listed = members(path, Path(staging), room)
+        return [(m, m.file.read_bytes() if m.file.is_file() else b"") for m in listed]
 
 
 def read_source(path: Path, room: int = ROOM) -> dict[str, bytes]:
-    members = Source(path, path.parent, room).members()
-    return {m.name: b"".join(m.chunks()) for m in members if not m.left_out}
+    return {m.name: content for m, content in list_source(path, room) if not m.left_out}
 
 
 def tar_info(kind: bytes, name: str = "Trout/1.png", link: str = "") -> tarfile.TarInfo:
@@ -97,51 +109,41 @@ def test_long_names_are_read(form: int) -> None:
     assert read(tar_of([(name, b"x")], form=form)) == {name: b"x"}
 
 
-BAD_NAMES = {
-    "../1.png": "'..'",
-    "Trout/../../1.png": "'..'",
-    "/etc/1.png": "absolute",
-    "C:/1.png": "drive letter",
-    "Trout/C:1.png": "drive letter",
-    "..\\1.png": "backslash",
-    "Trout/a\nb.png": "control character",
-    "Trout/a\x1b[2J.png": "control character",
-    "f/" * 33 + "1.png": "more than 32 folders",
-    "Trout/" + "x" * 252 + ".png": "255 bytes",
-}
+BAD_NAMES = ["../1.png", "Trout/../../1.png", "/etc/1.png", "C:/1.png", "Trout/C:1.png"]
+BAD_NAMES += ["..\\1.png", "Trout/a\nb.png", "Trout/a\x1b[2J.png", "Trout/.."]
 
 
 @pytest.mark.parametrize("make", [tar_of, zip_of])
-@pytest.mark.parametrize(("name", "says"), BAD_NAMES.items())
-def test_bad_names_are_refused(
-    make: Callable[[list[tuple[str, bytes]]], bytes], name: str, says: str
-) -> None:
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_bad_names_are_refused(make: Callable[[list[tuple[str, bytes]]], bytes], name: str) -> None:
     content = make([("Trout/0.png", b"x"), (name, b"x")])
-    with pytest.raises(Refused, match=says) as caught:
+    with pytest.raises(UserError, match="unsafe name") as caught:
         read(content)
-    assert str(caught.value).isprintable()
-    assert quoted(name) in str(caught.value)
+    assert caught.value.message.isprintable()
+    assert quoted(name) in caught.value.message
 
 
-def test_as_many_folders_as_allowed() -> None:
-    name = "f/" * 32 + "1.png"
-    assert read(zip_of([(name, b"x")])) == {name: b"x"}
+@pytest.mark.parametrize("make", [tar_of, zip_of])
+def test_a_name_that_the_disk_cannot_have(
+    make: Callable[[list[tuple[str, bytes]]], bytes],
+) -> None:
+    with pytest.raises(UserError, match="File name too long"):
+        read(make([("Trout/" + "x" * 252 + ".png", b"x")]))
 
 
 MODE = {"file": 0o100644, "link": 0o120777, "pipe": 0o010644, "device": 0o020644}
 
 HOSTILE = {
     "NUL in a zip": (zip_of([("Trout/1.png\0.txt", b"x")]), "control character"),
-    "link in a zip": (zip_of([("l.png", b"/")], external_attr=MODE["link"] << 16), "symbolic link"),
+    "link in a zip": (zip_of([("l.png", b"/")], external_attr=MODE["link"] << 16), "a link"),
     "pipe in a zip": (zip_of([("p.png", b"")], external_attr=MODE["pipe"] << 16), "device"),
     "device in a zip": (zip_of([("p.png", b"")], external_attr=MODE["device"] << 16), "device"),
-    "bzip2 in a zip": (zip_of([("1.png", b"x")], zipfile.ZIP_BZIP2), "another method"),
-    "symbolic link": (tar_of([(tar_info(tarfile.SYMTYPE, link="/etc"), b"")]), "symbolic link"),
-    "hard link": (tar_of([(tar_info(tarfile.LNKTYPE, link="x"), b"")]), "hard link"),
+    "symbolic link": (tar_of([(tar_info(tarfile.SYMTYPE, link="/etc"), b"")]), "a link"),
+    "hard link": (tar_of([(tar_info(tarfile.LNKTYPE, link="x"), b"")]), "a link"),
     "pipe": (tar_of([(tar_info(tarfile.FIFOTYPE), b"")]), "device"),
     "device": (tar_of([(tar_info(tarfile.CHRTYPE), b"")]), "device"),
-    "unknown kind": (tar_of([(tar_info(b"V"), b"")]), "unknown kind"),
     "twice in a tar": (tar_of([("T/1.png", b"x"), ("./T/1.png", b"y")]), "'T/1.png' .* twice"),
+    "file and folder": (zip_of([("T/1.png", b"x"), ("T/1.png/2.png", b"y")]), "cannot be unpacked"),
     "no archive": (b"just some text " * 99, "no zip or tar archive"),
     "empty file": (b"", "no zip or tar archive"),
     "two in one": (tar_of(FILES.items()) + tar_of(FILES.items()), "goes on after its end"),
@@ -150,13 +152,13 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("content", "says"), HOSTILE.values(), ids=HOSTILE)
 def test_hostile_archives_are_refused(content: bytes, says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(UserError, match=says):
         read(content)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_twice_in_a_zip() -> None:
-    with pytest.raises(Refused, match="'T/1.png' is there twice"):
+    with pytest.raises(UserError, match="'T/1.png' is there twice"):
         read(zip_of([("T/1.png", b"x"), ("T/1.png", b"y")]))
 
 
@@ -164,7 +166,7 @@ def test_an_encrypted_zip() -> None:
     content = bytearray(zip_of([("1.png", b"x")]))
     for signature, offset in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
         content[content.index(signature) + offset] |= 1
-    with pytest.raises(Refused, match="'1.png' is encrypted"):
+    with pytest.raises(UserError, match=r"damaged.*1\.png.* is encrypted"):
         read(bytes(content))
 
 
@@ -172,7 +174,7 @@ def test_a_negative_size_does_not_go_round_in_circles() -> None:
     info = tarfile.TarInfo("1.png")
     info.size = -512
     header = info.tobuf(tarfile.GNU_FORMAT)
-    with pytest.raises(Refused, match="'1.png' has a negative size"):
+    with pytest.raises(UserError, match="absurd size"):
         read(header + b"\0" * 1024)
 
 
@@ -181,7 +183,7 @@ def test_a_header_of_absurd_size(kind: bytes) -> None:
     long = tar_info(kind, "x")
     long.size = 2**23
     content = gzip.compress(long.tobuf(tarfile.GNU_FORMAT) + bytes(2**23) + tar_of([("1", b"")]))
-    with pytest.raises(Refused, match="absurd size"):
+    with pytest.raises(UserError, match="absurd size"):
         read(content)
 
 
@@ -189,44 +191,37 @@ def test_many_headers_for_one_member() -> None:
     long = tar_info(tarfile.GNUTYPE_LONGNAME, "x")
     long.size = 1
     content = (long.tobuf(tarfile.GNU_FORMAT) + bytes(512)) * 5000 + tar_of([("1", b"")])
-    with pytest.raises(Refused):
+    with pytest.raises(UserError):
         read(content)
 
 
-def test_a_zip_directory_of_absurd_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_ZIP_DIRECTORY", 10_000)
-    with pytest.raises(Refused, match="absurd size"):
-        read(zip_of([(f"{i}.png", b"") for i in range(300)]))
-
-
-def test_endless_zeros_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_TAR_PADDING", 2**20)
-    content = gzip.compress(tar_of(FILES.items()) + bytes(2**21))
-    with pytest.raises(Refused, match="absurd size"):
-        read(content)
+def test_too_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_ENTRIES", 2)
+    with pytest.raises(UserError, match="more than 2 files"):
+        read(zip_of([(f"{i}.png", b"") for i in range(3)]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.999])
-def test_cut_off_archives(tmp_path: Path, kind: str, part: float) -> None:
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_cut_off_archives(tmp_path: Path, kind: str, share: float) -> None:
     content = pack(kind, {f"{i}.png": noise(3000) for i in range(9)})
     if kind == "tar":
         content = content.rstrip(b"\0")  # how much padding there is does not matter
-    (tmp_path / "all.x").write_bytes(content[: int(len(content) * part)])
+    (tmp_path / "all.x").write_bytes(content[: int(len(content) * share)])
     with pytest.raises(UserError, match="cut off"):
         read_source(tmp_path / "all.x")
 
 
 def test_a_tar_cut_off_between_two_members() -> None:
     one = tar_of([("1.png", b"x" * 512)])[:1024]
-    with pytest.raises(Refused, match="cut off"):
+    with pytest.raises(UserError, match="cut off"):
         read(one)
 
 
 def test_a_damaged_header_is_not_taken_for_the_end() -> None:
     content = bytearray(tar_of([("1.png", b"x" * 512), ("2.png", b"y" * 512)]))
     content[1024 + 150] ^= 1  # in the second header's checksum
-    with pytest.raises(Refused, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         read(bytes(content))
 
 
@@ -240,22 +235,16 @@ def test_flipped_bits_show(tmp_path: Path, kind: str) -> None:
         read_source(tmp_path / "all")
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-@pytest.mark.parametrize(
-    ("declared", "says"), [(400, "is damaged|holds more"), (600, "holds less")]
-)
-def test_a_zip_member_of_another_size_than_declared(
-    tmp_path: Path, method: int, declared: int, says: str
-) -> None:
-    """Its checksum is made to match what would be read."""
-    real = noise(500)
-    content = bytearray(zip_of([("T/1.png", real)], method))
-    at = content.index(b"PK\1\2")
-    struct.pack_into("<I", content, at + 16, zlib.crc32(real[:declared]))
-    struct.pack_into("<I", content, at + 24, declared)
-    (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(UserError, match=f"T/1.png' ({says})"):
-        read_source(tmp_path / "a.zip")
+def test_a_zip_member_larger_than_declared() -> None:
+    content = bytearray(zip_of([("T/1.png", noise(500))]))
+    struct.pack_into("<I", content, content.index(b"PK\1\2") + 24, 400)
+    with pytest.raises(UserError, match="damaged or cut off"):
+        read(bytes(content))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_methods_of_a_zip(method: int) -> None:
+    assert read(zip_of(FILES.items(), method)) == FILES
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -263,15 +252,14 @@ def test_archives_in_archives(tmp_path: Path, kind: str) -> None:
     inner = pack(kind, {"1.png": b"deep", "notes.txt": b""})
     middle = pack("zip", {f"Trout.{kind}": inner, "Shrimp/2.png": b"less deep"})
     (tmp_path / "all.tar").write_bytes(pack("tar", {"all/middle.zip": middle}))
-    source = Source(tmp_path / "all.tar", tmp_path, ROOM)
-    found = {m.name: (m.path, m.left_out) for m in source.members()}
+    listed = {m.name: (m.path, m.left_out) for m, _ in list_source(tmp_path / "all.tar")}
     inside = ("all", "middle", "Trout")
-    assert found == {
+    assert listed == {
         f"all/middle.zip/Trout.{kind}/1.png": ((*inside, "1.png"), ""),
         f"all/middle.zip/Trout.{kind}/notes.txt": ((*inside, "notes.txt"), sources.NO_IMAGE),
         "all/middle.zip/Shrimp/2.png": (("all", "middle", "Shrimp", "2.png"), ""),
     }
-    assert list(read_source(tmp_path / "all.tar").values()) == [b"deep", b"less deep"]
+    assert set(read_source(tmp_path / "all.tar").values()) == {b"deep", b"less deep"}
     assert os.listdir(tmp_path) == ["all.tar"]
 
 
@@ -294,12 +282,17 @@ def test_a_broken_archive_in_an_archive_is_named(tmp_path: Path, content: bytes)
 
 
 def test_archives_that_are_left_out_are_not_opened(tmp_path: Path) -> None:
-    files = {"__MACOSX/a.zip": b"?", ".b.tar": b"?", "Trout GT.zip": b"?", "Trout GT/c.zip": b"?"}
+    files = {"__MACOSX/a.zip": b"?", ".b.tar": b"?", "Trout GT/c.zip": b"?"}
     (tmp_path / "all.zip").write_bytes(pack("zip", files))
-    members = Source(tmp_path / "all.zip", tmp_path, ROOM).members()
-    reasons = [sources.HIDDEN, sources.HIDDEN, "", sources.MASK]
-    with pytest.raises(UserError, match="'.*Trout GT.zip': it is no zip"):
-        assert [m.left_out for m in members] == reasons
+    reasons = [m.left_out for m, _ in list_source(tmp_path / "all.zip")]
+    assert sorted(reasons) == [sources.HIDDEN, sources.HIDDEN, sources.MASK]
+
+
+def test_archives_of_the_source_stay(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.zip").write_bytes(pack("zip", {"T/1.png": b"x"}))
+    assert read_source(tmp_path / "in") == {"a.zip/T/1.png": b"x"}
+    assert os.listdir(tmp_path / "in") == ["a.zip"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -307,8 +300,7 @@ def test_archives_that_are_left_out_are_not_opened(tmp_path: Path) -> None:
 def test_more_than_the_disk_holds(tmp_path: Path, kind: str, room: int, fits: bool) -> None:
     (tmp_path / "all").write_bytes(pack(kind, {"T/1.png": bytes(1000), "notes.txt": bytes(2000)}))
     if fits:
-        source = Source(tmp_path / "all", tmp_path, room)
-        assert len(list(source.members())) == len(list(source.members())) == 2
+        assert len(list_source(tmp_path / "all", room)) == 2
         return
     with pytest.raises(UserError, match="unpacks to more than the 2,999 bytes free"):
         read_source(tmp_path / "all", room)
@@ -328,8 +320,8 @@ def test_an_image_too_large(tmp_path: Path, kind: str, monkeypatch: pytest.Monke
     (tmp_path / "all").write_bytes(pack(kind, {"T/1.png": bytes(2000), "notes.txt": bytes(2001)}))
     assert set(read_source(tmp_path / "all")) == {"T/1.png"}
     (tmp_path / "all").write_bytes(pack(kind, {"T/2.png": bytes(2001)}))
-    with pytest.raises(UserError, match="'T/2.png' is over"):
-        read_source(tmp_path / "all")
+    ((member, _),) = list_source(tmp_path / "all")
+    assert member.left_out == sources.TOO_LARGE
 
 
 def test_tars_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +340,7 @@ def test_tars_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar_of([("T/\udcff.png", b"x")], form=tarfile.GNU_FORMAT))
-    (member,) = Source(tmp_path / "a.tar", tmp_path, ROOM).members()
+    ((member, _),) = list_source(tmp_path / "a.tar")
     assert member.left_out == sources.NOT_UTF8
 
 

@@ -1,32 +1,27 @@
-"""`fishline ingest SOURCE`: bring photographs into data/raw and put them under version control.
-
-Up to three looks at the source: the names, what is there already, the copying. None holds a
-file's content, and an archive is read from its start each time: nothing is unpacked before.
-"""
+"""`fishline ingest SOURCE`: bring photographs into data/raw and put them under version control."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from fishline.core.errors import UserError
-from fishline.core.folders import exchanging, needs_recovery, recover
 from fishline.core.params import PATH, Params, load_params
 from fishline.data.ingest.archives import quoted
+from fishline.data.ingest.bring import bring
 from fishline.data.ingest.plan import Link, Plan, make_plan
-from fishline.data.ingest.sources import Member, Source
+from fishline.data.ingest.sources import members
 
 RAW = Path("data/raw")
 RECORD = Path("data/raw.dvc")
+STAGING = RAW.with_name(".raw-staging")
 LOCK = Path(".dvc/tmp/fishline-ingest.lock")
 
 
@@ -38,33 +33,26 @@ def ingest(path: Path, dry_run: bool = False, link: Link = "copy", as_json: bool
 
     Raises:
         UserError: the source cannot be taken as it is, or a file is there already with other
-            content; data/raw is as it was. Or `dvc add` failed; the files are in data/raw.
+            content; data/raw is as it was. Or a file could not be brought, or `dvc add` failed:
+            what is in data/raw is whole, and the same again goes on from there.
     """
     _require_project(path)
     params = load_params() if PATH.exists() else None
-    species = params.species if params else ()
-    spool = RAW.parent if RAW.parent.is_dir() else Path()
-    source = Source(path, spool, shutil.disk_usage(spool).free)
-    if dry_run:
-        if needs_recovery(RAW):
-            raise UserError(f"an ingest was cut off: run one without --dry-run to mend {RAW}")
+    with _staging() as staging:
         _require_checkout()
-        plan = make_plan(source, RAW, species, link)
-        if as_json:
+        files = members(path, staging, shutil.disk_usage(staging).free)
+        plan = make_plan(path, files, RAW, params.species if params else (), link)
+        if dry_run and as_json:
             print(json.dumps(_facts(plan), indent=2, ensure_ascii=False))
         else:
             _show(plan)
+        if dry_run and not as_json:
             print("Dry run: nothing was changed.")
-        return _require_photographs(plan, path)
-    with _alone():
-        if recover(RAW):
-            print(f"{RAW} is back as it was before an ingest that was cut off.")
-        _require_checkout()
-        plan = make_plan(source, RAW, species, link)
-        _show(plan)
-        _require_photographs(plan, path)
-        if plan.new:
-            bring(source, plan, link)
+        if not plan.species:
+            raise UserError(f"{path} holds no photographs to take; nothing was changed")
+        if dry_run:
+            return
+        bring(plan, RAW, staging, link)
         _version()  # also when nothing is new: `dvc add` may have failed the last time
     _show_next(plan, params)
 
@@ -90,84 +78,25 @@ def _require_checkout() -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _staging() -> Iterator[Path]:
+    """A folder for unfinished work on the disk of data/raw; one ingest at a time has it."""
     LOCK.parent.mkdir(exist_ok=True)
     try:
-        with FileLock(LOCK, timeout=0):
-            yield
+        lock = FileLock(LOCK, timeout=0).acquire()
     except Timeout:
         raise UserError("another ingest is running in this project: wait for its end") from None
-
-
-def bring(source: Source, plan: Plan, link: Link) -> None:
-    """Make the new files of `plan` part of data/raw, all or none."""
-    _require_room(source, plan, link)
-    try:
-        with exchanging(RAW) as tree:
-            _write(source, plan, link, tree)
-    except OSError as error:
-        raise UserError(f"{error.filename or RAW}: {error.strerror}; {RAW} is as it was") from None
-    if link == "move":
-        for name in plan.new:
-            (source.path / name).unlink()
-
-
-def _require_room(source: Source, plan: Plan, link: Link) -> None:
-    elsewhere = source.path.stat().st_dev != source.spool.stat().st_dev
-    needed = plan.size if link == "copy" or elsewhere else 0
-    free = shutil.disk_usage(source.spool).free
-    if needed > free:
-        raise UserError(
-            f"the {len(plan.new)} new files need {needed:,} bytes, and the disk of {RAW} has "
-            f"{free:,} free; nothing was changed"
-        )
-    if needed + plan.size > free:  # DVC keeps a copy, unless the file system can clone files
-        missing = needed + plan.size - free
-        print(f"Note: `dvc add` may need {missing:,} bytes more than are free.", file=sys.stderr)
-
-
-def _write(source: Source, plan: Plan, link: Link, tree: Path) -> None:
-    place = {"copy": _copy, "hardlink": _hardlink, "move": _link_or_copy}[link]
-    left = dict(plan.new)
-    with tqdm(total=len(left), desc="ingest", unit="file", disable=None) as bar:
-        for member in source.members():
-            if path := left.pop(member.name, None):
-                target = tree / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                place(member, target)
-                bar.update()
-    if left:
-        raise UserError(f"{source.path} changed while it was read; {RAW} is as it was")
-
-
-def _copy(member: Member, target: Path) -> None:
-    with open(target, "xb", opener=lambda path, flags: os.open(path, flags, 0o644)) as file:
-        for chunk in member.chunks():
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _hardlink(member: Member, target: Path) -> None:
-    assert member.file is not None  # make_plan saw to it
-    try:
-        os.link(member.file.resolve(), target)
-    except OSError as error:
-        raise UserError(
-            f"--link hardlink: {quoted(str(member.file))} and {RAW} cannot share a file "
-            f"({error.strerror}): use --link copy"
-        ) from None
-
-
-def _link_or_copy(member: Member, target: Path) -> None:
-    assert member.file is not None  # make_plan saw to it
-    try:
-        if not member.file.is_symlink():
-            os.link(member.file, target)
-            return
-    except OSError:  # another file system, or one without links
-        pass
-    _copy(member, target)
+    with lock:
+        if STAGING.exists():
+            note = f"An ingest was cut off; what it brought into {RAW} is whole and stays."
+            print(note, file=sys.stderr)
+            shutil.rmtree(STAGING)
+        STAGING.mkdir(parents=True)
+        try:
+            yield STAGING
+        finally:
+            shutil.rmtree(STAGING, ignore_errors=True)
+            with suppress(OSError):
+                STAGING.parent.rmdir()  # if it is empty
 
 
 def _version() -> None:
@@ -200,11 +129,6 @@ def _show(plan: Plan) -> None:
     left_out = [(why, f"{n:,}", _short(plan.examples[why])) for why, n in plan.left_out.items()]
     if left_out:
         _print_table([("left out", "files", "for example"), *sorted(left_out)])
-
-
-def _require_photographs(plan: Plan, source: Path) -> None:
-    if not plan.species:
-        raise UserError(f"{source} holds no photographs to take; nothing was changed")
 
 
 def _short(name: str) -> str:

@@ -6,22 +6,13 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
 
 from fishline.core.errors import UserError
-from fishline.data.ingest.archives import (
-    CHUNK,
-    ENDINGS,
-    Entry,
-    Refused,
-    entries,
-    name_fault,
-    quoted,
-)
-from fishline.data.photo_files import MASKS, MAX_BYTES, image_endings, reason
+from fishline.data.ingest.archives import ENDINGS, UNSAFE, Room, is_unsafe, quoted, unpack
+from fishline.data.photo_files import MASKS, MAX_BYTES, image_endings
 
 MAX_ARCHIVES = 3  # in each other
 
@@ -35,97 +26,79 @@ FOLDER_LINK = "link to a folder, not followed"
 IRREGULAR = "neither file nor folder"
 
 _CLUTTER = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
+Names = tuple[str, ...]  # of folders in each other, and of a file in them
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the source; its content can be read until the next member is drawn."""
+    """A file of the source."""
 
     name: str  # below the source: "all.zip/Trout/1.png"
-    path: tuple[str, ...]  # its folders and its own name: ("all", "Trout", "1.png")
-    size: int
+    path: Names  # its folders and its own name: ("all", "Trout", "1.png")
+    file: Path  # where it lies
+    size: int  # bytes
     left_out: str  # why it is not taken, or ""
-    open: Callable[[], IO[bytes]]
-    file: Path | None = None  # where it lies, unless in an archive
-
-    def chunks(self) -> Iterator[bytes]:
-        """The content, piece by piece.
-
-        Raises:
-            UserError: it cannot be read to its end, or its end is not where it was said to be.
-        """
-        read = 0
-        try:
-            with self.open() as stream:
-                while read <= self.size and (chunk := stream.read(CHUNK)):
-                    read += len(chunk)
-                    yield chunk
-        except Exception as error:  # arbitrary bytes can raise nearly anything
-            why = "cannot be read" if self.file else "is damaged or cut off"
-            raise self._refusal(f"{why} ({reason(error)})") from None
-        if read != self.size:
-            more = "more" if read > self.size else "less"
-            raise self._refusal(f"holds {more} than the {self.size} bytes declared")
-
-    def _refusal(self, why: str) -> UserError:
-        return UserError(f"{quoted(self.name)} {why}; refused, nothing was changed")
+    archives: int  # that it lies in
 
 
-def set_aside(path: tuple[str, ...]) -> str:
+def set_aside(path: Names) -> str:
     """Why a file of these folders and this name is no photograph to take, or ""."""
-    if any(part.startswith(".") or part.lower() in _CLUTTER for part in path):
+    if any(name.startswith(".") or name.lower() in _CLUTTER for name in path):
         return HIDDEN
-    if any(part.endswith(MASKS) for part in path):
+    if any(name.endswith(MASKS) for name in path):
         return MASK
-    return NOT_UTF8 if any(_SURROGATE.search(part) for part in path) else ""
+    if any(_SURROGATE.search(name) for name in path):
+        return NOT_UTF8
+    return UNSAFE if is_unsafe("/".join(path)) else ""
 
 
-class Source:
-    """A folder or an archive of photographs."""
+def members(source: Path, staging: Path, room: int) -> Iterator[Member]:
+    """Every file of the folder or archive `source`, in an order that stays.
 
-    def __init__(self, path: Path, spool: Path, room: int) -> None:
-        """`room`: bytes that archives may unpack to; `spool`: folder for archives in archives,
-        which are written to nameless files there.
-        """
-        self.path, self.spool, self.room = path, spool, room
-        self._left = room
+    Args:
+        staging: a folder that archives are unpacked into.
+        room: bytes that they may unpack to.
+
+    Raises:
+        UserError: a folder or file cannot be read, or an archive is refused.
+    """
+    walk = _Walk(source, staging, Room(room))
+    try:
+        if source.is_dir():
+            yield from walk.folder(source, (), (), 0)
+        else:
+            yield from walk.archive(source, (), (), 1)
+    except OSError as error:
+        where = error.filename or source
+        raise UserError(f"{where} cannot be read: {error.strerror}") from None
+
+
+class _Walk:
+    """In its methods `name` is where a file lies below the source, `path` what that counts as."""
+
+    def __init__(self, source: Path, staging: Path, room: Room) -> None:
+        self._source, self._staging, self._room = source, staging, room
         self._endings = image_endings()
 
-    def members(self) -> Iterator[Member]:
-        """Every file, each time in the same order. One such pass at a time.
-
-        Raises:
-            UserError: a folder or file cannot be read, or an archive is refused.
-        """
-        self._left = self.room
-        try:
-            if self.path.is_dir():
-                yield from self._in_folder()
-            else:
-                with self.path.open("rb") as file:
-                    yield from self._in_archive(file, "", (), 1)
-        except OSError as error:
-            where = error.filename or self.path
-            raise UserError(f"{where} cannot be read: {error.strerror}") from None
-
-    def _in_folder(self) -> Iterator[Member]:
-        for top, folders, files in os.walk(self.path, onerror=_stop):
-            above = Path(top).relative_to(self.path).parts
-            for name in sorted(folders):
-                hidden, file = set_aside((name,)) == HIDDEN, Path(top, name)
+    def folder(self, folder: Path, name: Names, path: Names, archives: int) -> Iterator[Member]:
+        for top, folders, files in os.walk(folder, onerror=_stop):
+            inside = Path(top).relative_to(folder).parts
+            for own in sorted(folders):
+                hidden, file = set_aside((own,)) == HIDDEN, Path(top, own)
                 if hidden or file.is_symlink():
-                    folders.remove(name)
-                    why = HIDDEN if hidden else FOLDER_LINK
-                    yield _on_disk(file, (*above, name), 0, why)
+                    folders.remove(own)
+                    why, whole = HIDDEN if hidden else FOLDER_LINK, (*inside, own)
+                    yield Member("/".join((*name, *whole)), (*path, *whole), file, 0, why, archives)
             folders.sort()
-            for name in sorted(files):
-                yield from self._in_file(Path(top, name), (*above, name))
+            for own in sorted(files):
+                whole = (*inside, own)
+                yield from self._file(Path(top, own), (*name, *whole), (*path, *whole), archives)
 
-    def _in_file(self, file: Path, path: tuple[str, ...]) -> Iterator[Member]:
+    def _file(self, file: Path, name: Names, path: Names, archives: int) -> Iterator[Member]:
         """The file itself, or what is in it if it is an archive."""
-        name = "/".join(path)
-        left_out, size = set_aside(path) or name_fault(name), 0
+        left_out, size = set_aside(path), 0
         try:
             status = file.stat()
             size = status.st_size
@@ -135,48 +108,23 @@ class Source:
                 raise
             left_out = left_out or DANGLING
         if not left_out and is_archive(file.name):
-            with file.open("rb") as stream:
-                yield from self._in_archive(stream, f"{name}/", _as_folder(path), 1)
+            yield from self.archive(file, name, _as_folder(path), archives + 1)
         else:
-            yield _on_disk(file, path, size, left_out or self._unusable(file.name, size))
+            left_out = left_out or self._unusable(file.name, size)
+            yield Member("/".join(name), path, file, size, left_out, archives)
 
-    def _in_archive(
-        self, file: BinaryIO, where: str, folders: tuple[str, ...], depth: int
-    ) -> Iterator[Member]:
-        """`where`: the archive's name below the source, with "/" after it; "" for the source."""
-        try:
-            if depth > MAX_ARCHIVES:
-                raise Refused(f"it lies in more than {MAX_ARCHIVES - 1} other archives")
-            for entry in entries(file):
-                self._left -= entry.size
-                if self._left < 0:
-                    raise Refused(
-                        f"it unpacks to more than the {self.room:,} bytes free on the disk"
-                    )
-                yield from self._in_entry(entry, where, folders, depth)
-        except Refused as why:
-            archive = quoted(str(self.path / where))
-            raise UserError(f"{archive}: {why}; refused, nothing was changed") from None
-
-    def _in_entry(
-        self, entry: Entry, where: str, folders: tuple[str, ...], depth: int
-    ) -> Iterator[Member]:
-        name, path = where + entry.name, (*folders, *entry.name.split("/"))
-        if fault := name_fault("/".join(path)):
-            raise Refused(f"its member {quoted(entry.name)} {fault}")
-        left_out = set_aside(path)
-        if not left_out and is_archive(entry.name):
-            content = Member(name, path, entry.size, "", entry.open)
-            with tempfile.TemporaryFile(dir=self.spool) as spooled:
-                for chunk in content.chunks():
-                    spooled.write(chunk)
-                spooled.seek(0)
-                yield from self._in_archive(spooled, f"{name}/", _as_folder(path), depth + 1)
-            return
-        left_out = left_out or self._unusable(entry.name, entry.size)
-        if left_out == TOO_LARGE:
-            raise Refused(f"its member {quoted(entry.name)} is {left_out}")
-        yield Member(name, path, entry.size, left_out, entry.open)
+    def archive(self, file: Path, name: Names, path: Names, archives: int) -> Iterator[Member]:
+        label = str(self._source.joinpath(*name))
+        if archives > MAX_ARCHIVES:
+            raise UserError(
+                f"{quoted(label)} lies in more than {MAX_ARCHIVES - 1} other archives; refused, "
+                "nothing was changed"
+            )
+        folder = Path(tempfile.mkdtemp(dir=self._staging))
+        unpack(file, label, folder, self._room)
+        if archives > 1:
+            file.unlink()  # a copy, unpacked itself
+        yield from self.folder(folder, name, path, archives)
 
     def _unusable(self, name: str, size: int) -> str:
         if Path(name).suffix.lower() not in self._endings:
@@ -188,15 +136,11 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def _as_folder(path: tuple[str, ...]) -> tuple[str, ...]:
+def _as_folder(path: Names) -> Names:
     """An archive counts as a folder of its name: Trout.tar.gz as Trout."""
     *folders, name = path
     ending = max((e for e in ENDINGS if name.lower().endswith(e)), key=len)
     return (*folders, name[: -len(ending)])
-
-
-def _on_disk(file: Path, path: tuple[str, ...], size: int, left_out: str) -> Member:
-    return Member("/".join(path), path, size, left_out, lambda: file.open("rb"), file)
 
 
 def _stop(error: OSError) -> None:

@@ -38,8 +38,10 @@ def colour_baseline(table: pd.DataFrame, cache: Cache, seed: int) -> ColourBasel
         table = table.sample(MOST, random_state=seed)
     features = colours(cache, table["index"].to_numpy(np.int64))
     species, subset = (table[column].to_numpy() for column in ("species", "part"))
-    dealt = np.random.default_rng(seed).permutation(subset)
-    return ColourBaseline(_accuracy(species, subset, features), _accuracy(species, dealt, features))
+    shuffled = np.random.default_rng(seed).permutation(subset)
+    return ColourBaseline(
+        _accuracy(species, subset, features), _accuracy(species, shuffled, features)
+    )
 
 
 def _accuracy(
@@ -54,8 +56,8 @@ def nearest(subset: npt.NDArray[np.object_], features: Features) -> npt.NDArray[
 
     train = np.flatnonzero(subset == "train")
     index = NearestNeighbors(n_neighbors=1).fit(features[train])
-    found = index.kneighbors(features[subset == "test"], return_distance=False)
-    return np.asarray(train[found[:, 0]])
+    neighbours = index.kneighbors(features[subset == "test"], return_distance=False)
+    return np.asarray(train[neighbours[:, 0]])
 
 
 def colours(cache: Cache, rows: npt.NDArray[np.int64]) -> Features:

@@ -61,7 +61,7 @@ _OWN_ASPECTS = 8  # most frequent ones of the data set that are tried
 
 @dataclass(frozen=True)
 class Copies:
-    """What was found, for n files.
+    """Which of n files show one photograph, and which look alike.
 
     group:      int64 (n,), equal for files that show the same photograph
     confidence: float32 (n,), how clear the decision nearest to tipping over was: 0 (a correlation
@@ -90,8 +90,8 @@ def find_copies(take: Callable[[Numbers], Thumbnails], aspects: Floats64) -> Cop
     for assumed, reach, discount in _hypotheses(aspects[files]):
         rings = np.concatenate(
             [
-                describe(take(files[part]), assumed[part], reach[part])
-                for part in _parts(np.arange(len(files)))
+                describe(take(files[batch]), assumed[batch], reach[batch])
+                for batch in _batches(np.arange(len(files)))
             ]
         )
         one, other, correlation = _links(rings, group[files])
@@ -104,25 +104,25 @@ def describe(thumbnails: Thumbnails, aspects: Floats64, reach: Floats64 | None =
     """Fourier coefficients along rings, of unit norm in all.
 
     Args:
-        looks: uint8 (n, THUMBNAIL, THUMBNAIL), whole pictures in grey, squashed to squares.
+        thumbnails: uint8 (n, THUMBNAIL, THUMBNAIL), whole pictures in grey, squashed to squares.
         aspects: (n,), width / height of the pictures before they were squashed.
-        reach: (n,), the radius of the largest ring, as a part of what fits into the picture.
+        reach: (n,), the radius of the largest ring, as a fraction of what fits into the picture.
 
     Returns:
         complex64 (n, rings, frequencies). All zero for a picture without structure.
     """
     out = np.zeros((len(thumbnails), _RINGS, _FREQUENCIES), np.complex64)
     shapes = np.stack([aspects, np.ones(len(thumbnails)) if reach is None else reach])
-    for aspect, trainable_part in np.unique(shapes, axis=1).T:
-        rows = np.flatnonzero((shapes[0] == aspect) & (shapes[1] == trainable_part))
-        weights = _sampling(float(aspect), float(trainable_part))
-        for part in np.array_split(rows, len(rows) // 256 + 1):  # as many as the CPU's caches hold
-            flat = np.ascontiguousarray(thumbnails[part].reshape(len(part), -1).T, np.float32)
-            out[part] = _coefficients((weights @ flat).T)
+    for aspect, largest in np.unique(shapes, axis=1).T:
+        rows = np.flatnonzero((shapes[0] == aspect) & (shapes[1] == largest))
+        weights = _sampling(float(aspect), float(largest))
+        for batch in np.array_split(rows, len(rows) // 256 + 1):  # as many as the CPU's caches hold
+            flat = np.ascontiguousarray(thumbnails[batch].reshape(len(batch), -1).T, np.float32)
+            out[batch] = _coefficients((weights @ flat).T)
     return out
 
 
-def _parts(positions: Numbers) -> list[Numbers]:
+def _batches(positions: Numbers) -> list[Numbers]:
     return np.array_split(positions, len(positions) // _BATCH + 1)
 
 
@@ -184,8 +184,8 @@ def _first_of_equals(take: Callable[[Numbers], Thumbnails], count: int) -> Numbe
     """For each thumbnail the position of the first one with the same bytes."""
     seen: dict[bytes, int] = {}
     first = np.arange(count)
-    for part in _parts(first):
-        for position, thumbnail in zip(part, take(part), strict=True):
+    for batch in _batches(first):
+        for position, thumbnail in zip(batch, take(batch), strict=True):
             digest = hashlib.blake2b(thumbnail.tobytes(), digest_size=16).digest()
             first[position] = seen.setdefault(digest, int(position))
     return first
@@ -201,11 +201,11 @@ def _hypotheses(aspects: Floats64) -> list[tuple[Floats64, Floats64, np.float32]
     steps = np.round(np.log(aspects) / _TOLERANCE).astype(int)
     own, counts = np.unique(steps, return_counts=True)
     frequent = np.exp(own[np.argsort(-counts, kind="stable")][:_OWN_ASPECTS] * _TOLERANCE)
-    tried: list[float] = []
+    candidates: list[float] = []
     for value in (*frequent.tolist(), *_CAMERAS):
-        everyone = np.all(_close(aspects, value))
-        if not everyone and not any(_close(value, other) for other in tried):
-            tried.append(value)
+        all_have_it = np.all(_close(aspects, value))
+        if not all_have_it and not any(_close(value, other) for other in candidates):
+            candidates.append(value)
     unsquashed = any(np.all(_close(aspects, value)) for value in _CAMERAS if value != 1)
     discount = np.float32(_DISCOUNT if unsquashed else 0)
     whole, none = np.ones(len(aspects)), np.float32(0)
@@ -213,13 +213,13 @@ def _hypotheses(aspects: Floats64) -> list[tuple[Floats64, Floats64, np.float32]
     grown = [value for value in _CAMERAS if value > 1] if len(own) > _OWN_ASPECTS else []
     return [
         (rounded, whole, none),
-        *((np.full(len(aspects), value), whole, discount) for value in tried),
+        *((np.full(len(aspects), value), whole, discount) for value in candidates),
         *((rounded, _reach_if_grown(rounded, value), none) for value in grown),
     ]
 
 
 def _reach_if_grown(aspects: Floats64, camera: float) -> Floats64:
-    """The part of each frame that a photograph reaches which was turned in a growing frame.
+    """The fraction of each frame that a photograph reaches which was turned in a growing frame.
 
     A photograph of width `camera` and height 1, turned by an angle t, has a frame of the width
     camera·cos t + sin t and the height camera·sin t + cos t: its proportions tell the angle.
@@ -243,10 +243,10 @@ def _links(rings: Rings, group: Numbers) -> Links:
     for pair in near_pairs(np.ascontiguousarray(magnitudes), (2 - 2 * ALIKE) ** 0.5):
         one, other = usable[pair[0]], usable[pair[1]]
         apart = group[one] != group[other]
-        for part in _parts(np.flatnonzero(apart)):
-            correlation, _, _ = compare(rings[one[part]], rings[other[part]])
+        for batch in _batches(np.flatnonzero(apart)):
+            correlation, _, _ = compare(rings[one[batch]], rings[other[batch]])
             near = correlation >= ALIKE
-            links.append((one[part][near], other[part][near], correlation[near]))
+            links.append((one[batch][near], other[batch][near], correlation[near]))
     return _concatenate(links)
 
 

@@ -25,10 +25,10 @@ def near_pairs(vectors: Vectors, radius: float) -> Iterator[tuple[Positions, Pos
     """
     index = _index(vectors)
     for start in range(0, len(vectors), _BATCH):
-        limits, _, found = index.range_search(vectors[start : start + _BATCH], radius**2)
+        limits, _, others = index.range_search(vectors[start : start + _BATCH], radius**2)
         ones = start + np.repeat(np.arange(len(limits) - 1), np.diff(limits).astype(np.int64))
-        later = found > ones
-        yield ones[later], found[later]
+        later = others > ones
+        yield ones[later], others[later]
 
 
 def _index(vectors: Vectors) -> faiss.Index:

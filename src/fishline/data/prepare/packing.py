@@ -100,18 +100,18 @@ def pack(
     Returns:
         For the SHA-256 of each file that is no usable image, the reason.
     """
-    known = earlier(old, size)
-    have = {digest for records in known.values() for digest in digests_of(records)}
+    reusable = earlier(old, size)
+    have = {digest for records in reusable.values() for digest in digests_of(records)}
     images = decode_all([digest for digest in wanted if digest not in have])
     (new / "pixels").mkdir()
     broken: dict[str, str] = {}
     for name, group in groupby(wanted, file_name):
         members = list(group)
-        reusable = known.get(name, np.zeros(0, record(size)))
-        if digests_of(reusable) == members:
+        records = reusable.get(name, np.zeros(0, record(size)))
+        if digests_of(records) == members:
             link_or_copy(old / "pixels" / name, new / "pixels" / name)
             continue
-        records = _collect(members, reusable, images, broken)
+        records = _collect(members, records, images, broken)
         if len(records):
             write_file(new / "pixels" / name, records)
     return broken
@@ -124,12 +124,12 @@ def _collect(
     broken: dict[str, str],
 ) -> Records:
     """The records of one packed file; `broken` is added to."""
-    there = dict(zip(digests_of(reusable), reusable, strict=True))
+    known = dict(zip(digests_of(reusable), reusable, strict=True))
     records = np.zeros(len(wanted), reusable.dtype)
     count = 0
     for digest in wanted:
-        if digest in there:
-            records[count] = there[digest]
+        if digest in known:
+            records[count] = known[digest]
         else:
             image = next(images)
             if isinstance(image, str):

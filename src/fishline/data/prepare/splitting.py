@@ -3,7 +3,7 @@
 Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
 with file, species, original, alike and part; to `plots/`, how many there are; to `metrics/`, an
 audit of what leaks. Strategies:
-    grouped      whole photographs: all copies of one go to the same part (the honest one)
+    grouped      whole photographs: all copies of one go to the same subset (the honest one)
     stratified   single images, the same fractions of each species
     random       single images, whatever their species (the course notebook's)
 """
@@ -22,17 +22,17 @@ from fishline.data.prepare.leaks import leaked, look_alikes
 
 
 def split(images: pd.DataFrame, settings: Split) -> pd.DataFrame:
-    """Give every image a part.
+    """Assign every image to a subset.
 
     Args:
         images: columns file, species and original (which photograph a file shows).
         settings: strategy, seed and fractions.
 
     Returns:
-        A copy with a column `subset`, one of `SUBSETS`.
+        A copy with a column `part`, one of `SUBSETS`.
 
     Raises:
-        UserError: a species has too few photographs for three parts.
+        UserError: a species has too few photographs for three subsets.
     """
     table = images.reset_index(drop=True)
     groups = table["original" if settings.strategy == "grouped" else "file"]
@@ -50,18 +50,18 @@ def split(images: pd.DataFrame, settings: Split) -> pd.DataFrame:
 def _assign(
     sizes: pd.Series[int], fractions: np.ndarray, rng: np.random.Generator
 ) -> dict[str, str]:
-    """A part for each group so that the parts' numbers of images come near `fractions`.
+    """A subset for each group so that the subsets' numbers of images come near `fractions`.
 
     Groups in random order, larger ones first; each goes where most images are still wanted.
     """
     order = sizes.sample(frac=1, random_state=rng).sort_values(ascending=False, kind="stable")
-    wanted = fractions * sizes.sum()
+    missing = fractions * sizes.sum()
     subsets: dict[str, str] = {}
     for group, size in order.items():
-        best = int(np.argmax(wanted))
-        wanted[best] -= size
+        best = int(np.argmax(missing))
+        missing[best] -= size
         subsets[str(group)] = SUBSETS[best]
-    for subset in SUBSETS:  # with few groups a small part may have got none: give it a small one
+    for subset in SUBSETS:  # with few groups a small subset may have got none: give it a small one
         if subset not in subsets.values():
             held = list(subsets.values())
             donor = max(SUBSETS, key=held.count)
@@ -79,7 +79,7 @@ def _require_three(stratum: str, sizes: pd.Series[int], strategy: str) -> None:
 
 
 def audit(table: pd.DataFrame, settings: Split) -> dict[str, Any]:
-    """What stands in which part, and what leaks: in this split, and in a random one."""
+    """What stands in which subset, and what leaks: in this split, and in a random one."""
     counts = table["part"].value_counts()
     copies = table.groupby("original").size()
     random = settings.model_copy(update={"strategy": "random"})

@@ -1,0 +1,161 @@
+"""The manifest: which files show which photographs, and which files are left out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from fishline.core.errors import UserError
+from fishline.core.parallel import in_threads
+from fishline.data.cache import Cache
+from fishline.data.decode import Decoded, decode
+from fishline.data.photo_files import find_images, read, reason
+from fishline.data.prepare.copies import find_copies
+from fishline.data.prepare.packing import pack
+
+COLUMNS = "file species index width height mode sha256 original confidence alike".split()
+
+File = tuple[str, Path]  # species, path
+
+
+def list_files(root: Path, species: Sequence[str]) -> list[File]:
+    """The image files of each species, in order of species, then path.
+
+    Raises:
+        UserError: there is no folder `root`, or none in it for one of the species.
+    """
+    if not root.is_dir():
+        raise UserError(f"data.dir: there is no folder {root}")
+    folders = sorted(p.name for p in root.iterdir() if p.is_dir())
+    if not folders:
+        raise UserError(f"data.dir: {root} has no folders; it needs one for each species")
+    files: list[File] = []
+    for name in species:
+        if name not in folders:
+            raise UserError(
+                f"{root} has no folder '{name}', which params.yaml lists as a species; "
+                f"its folders are: {', '.join(folders)}"
+            )
+        files += [(name, path) for path in find_images(root / name)]
+    return files
+
+
+def digest_files(files: Sequence[File], root: Path) -> pd.DataFrame:
+    """A row per file: file, species, path, sha256 ("" if it cannot be read) and the reason."""
+    digests = in_threads(_digest, [path for _, path in files])
+    rows = [
+        (_printable(path.relative_to(root)), species, path, *digest)
+        for (species, path), digest in zip(files, digests, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["file", "species", "path", "sha256", "reason"])
+
+
+def _digest(path: Path) -> tuple[str, str]:
+    try:
+        path.as_posix().encode()  # a name that is not UTF-8 cannot stand in the manifest
+        return hashlib.sha256(read(path)).hexdigest(), ""
+    except Exception as error:
+        return "", reason(error)
+
+
+def _printable(path: Path) -> str:
+    # A name that is no UTF-8 cannot stand in a table; its file is left out, under a stand-in.
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
+
+
+def pack_files(files: pd.DataFrame, size: int, old: Path, new: Path) -> dict[str, str]:
+    """Pack the contents of `files` into the cache `new`, with what the cache `old` has of them.
+
+    Returns:
+        For the SHA-256 of each file that is no usable image, the reason.
+    """
+    contents = files[files["sha256"] != ""].drop_duplicates("sha256").set_index("sha256")["path"]
+
+    def decode_all(digests: Sequence[str]) -> Iterator[Decoded | str]:
+        jobs = [(digest, contents[digest], size) for digest in digests]
+        with tqdm(total=len(jobs), desc="decode", unit="image", disable=None) as bar:
+            for image in in_threads(_decode, jobs):
+                bar.update()
+                yield image
+
+    return pack(sorted(contents.index), decode_all, size, old, new)
+
+
+def _decode(job: tuple[str, Path, int]) -> Decoded | str:
+    digest, path, size = job
+    try:
+        content = read(path)
+        if hashlib.sha256(content).hexdigest() != digest:
+            return "the file changed while it was read"
+        return decode(content, size)
+    except Exception as error:  # a decoder may raise anything on a broken file
+        return reason(error)
+
+
+def describe_files(files: pd.DataFrame, packed: Cache) -> pd.DataFrame:
+    """`files`, which have an index in `packed`, with what the manifest says of their photographs.
+
+    Instead of `original` there is `group`, the number of each file's photograph; `alike` is the
+    number of another one that looks like it, or -1.
+    """
+    rows = files["index"].to_numpy(np.int64)
+    width, height = packed.column("width"), packed.column("height")
+    copies = find_copies(lambda some: packed.take(some, "thumbnail"), width / height)
+    alike = np.where(copies.alike < 0, -1, copies.group[copies.alike])
+    return files.assign(
+        index=rows,
+        width=width[rows],
+        height=height[rows],
+        mode=packed.column("mode")[rows].astype(str),
+        group=copies.group[rows],
+        confidence=copies.confidence[rows].round(3),
+        alike=alike[rows],
+    )
+
+
+def rejections(files: pd.DataFrame, broken: dict[str, str]) -> pd.DataFrame:
+    """Why each of `files` is left out; `broken`: the reasons by SHA-256, if it could be read."""
+    reasons = files["reason"].where(files["sha256"] == "", files["sha256"].map(broken))
+    return files[["file", "species"]].assign(reason=reasons)
+
+
+def settle_conflicts(manifest: pd.DataFrame, choice: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The manifest without photographs that lie under more than one species, and these rejected.
+
+    Raises:
+        UserError: there are some, and `choice` is `fail`.
+    """
+    firsts = manifest.drop_duplicates(["group", "species"]).groupby("group")["file"].agg(list)
+    conflicts = firsts[firsts.map(len) > 1]
+    if len(conflicts) and choice == "fail":
+        named = "".join(f"\n  {' and '.join(files)}" for files in conflicts.head(10))
+        more = f"\n  … and {len(conflicts) - 10} more" if len(conflicts) > 10 else ""
+        raise UserError(
+            f"the same photograph lies under different species, {len(conflicts)} times:{named}"
+            f"{more}\nKeep each under its true species, or set data.conflicts to drop to leave "
+            "out all files that show it."
+        )
+    out = manifest["group"].isin(conflicts.index)
+    shown = manifest.loc[out, "group"].map(conflicts.map(" and ".join))
+    reasons = "one photograph under different species: " + shown.astype(str)
+    return manifest[~out], manifest.loc[out, ["file", "species"]].assign(reason=reasons)
+
+
+def require_each(species: Sequence[str], files: pd.DataFrame, root: Path) -> None:
+    """Refuse `files` that lack a species.
+
+    Raises:
+        UserError: there is none of one of the species.
+    """
+    for name in species:
+        if not (files["species"] == name).any():
+            raise UserError(
+                f"{root / name} has no usable image; add photographs or take '{name}' "
+                "out of params.yaml"
+            )
