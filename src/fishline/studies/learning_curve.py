@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 import pandas as pd
 
 from fishline.core.errors import UserError
@@ -64,14 +65,15 @@ def summarize(draws: pd.DataFrame) -> pd.DataFrame:
     """
     sizes = draws.groupby("photographs")
     scores = sizes["accuracy"]
-    interval = scores.agg(lambda of_size: student_interval(of_size.to_numpy(), CONFIDENCE))
+    bounds = [student_interval(accuracies.to_numpy(), CONFIDENCE) for _, accuracies in scores]
+    low, high = np.transpose(bounds)  # of each size
     table = pd.DataFrame(
         {
             "images": sizes["images"].mean(),
             "draws": scores.count(),
             "accuracy": scores.mean(),
-            "low": interval.str[0].clip(lower=0),
-            "high": interval.str[1].clip(upper=1),
+            "low": np.maximum(low, 0),
+            "high": np.minimum(high, 1),
             "lowest": scores.min(),
             "highest": scores.max(),
         }
