@@ -1,6 +1,7 @@
 """The accuracy with few photographs: which are drawn, how they are trained on, what is reported."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, build, save
 from fishline.stages import preprocess, split
 from fishline.studies import learning_curve
-from fishline.studies.subsampling import Learner, count_photographs, draw_photographs, repeat
+from fishline.studies.subsampling import FineTuner, count_photographs, draw_photographs, repeat
 
 ROOT = Path(__file__).parents[2]
 SIZE = 48
@@ -149,8 +150,8 @@ def with_finetune(params: Params, **changes: Any) -> Params:
     return params.model_copy(update={"finetune": finetune})
 
 
-def weights(learner: Learner) -> dict[str, torch.Tensor]:
-    return {name: t.clone() for name, t in learner._trainer.network.state_dict().items()}
+def weights(tuner: FineTuner) -> dict[str, torch.Tensor]:
+    return {name: t.clone() for name, t in tuner._trainer.network.state_dict().items()}
 
 
 @pytest.mark.parametrize(
@@ -162,22 +163,22 @@ def test_a_training_does_not_depend_on_those_before_it(
     params = with_finetune(params, train=train).model_copy(update={"ema": ema})
     subsets = make_parts(params)
     few, many = (draw_photographs(subsets["train"].table, NEW, size, (1, 1)) for size in (1, 3))
-    learner = Learner(params, subsets)
-    first = learner.accuracy(few, 1, ""), weights(learner)
-    learner.accuracy(many, 2, "")
-    other = weights(learner)
-    again = learner.accuracy(few, 1, ""), weights(learner)
+    tuner = FineTuner(params, subsets)
+    first = tuner.accuracy(few, 1, ""), weights(tuner)
+    tuner.accuracy(many, 2, "")
+    other = weights(tuner)
+    again = tuner.accuracy(few, 1, ""), weights(tuner)
     assert first[0] == again[0]
     assert all(torch.equal(first[1][name], again[1][name]) for name in first[1])
     assert not all(torch.equal(first[1][name], other[name]) for name in other)
 
 
 def test_each_seed_starts_with_another_last_layer_and_order(params: Params) -> None:
-    learner = Learner(params.model_copy(update={"ema": 0.9}), make_parts(params))
-    trainer, heads, orders = learner._trainer, [], []
+    tuner = FineTuner(params.model_copy(update={"ema": 0.9}), make_parts(params))
+    trainer, heads, orders = tuner._trainer, [], []
     for seed in (1, 2, 1):
-        learner._begin(seed)
-        live, averaged = weights(learner), trainer.weights()
+        tuner._begin(seed)
+        live, averaged = weights(tuner), trainer.weights()
         assert all(torch.equal(live[name], averaged[name]) for name in live)
         heads.append(trainer.network.classifier[-1].weight.detach().clone())
         orders.append(torch.randperm(99, generator=trainer.rng))
@@ -192,12 +193,12 @@ def test_few_photographs_take_as_many_steps_and_what_is_frozen_runs_once(
 ) -> None:
     params = with_finetune(params, train=train)
     subsets = make_parts(params)
-    learner = Learner(params, subsets)
-    network, optimizer = learner._trainer.network, learner._trainer.optimizer
+    tuner = FineTuner(params, subsets)
+    network, optimizer = tuner._trainer.network, tuner._trainer.optimizer
     calls = []
     network.features[0].register_forward_hook(lambda *_: calls.append(1))
     for size in (1, 3):
-        learner.accuracy(draw_photographs(subsets["train"].table, NEW, size, (1, 1)), 1, "")
+        tuner.accuracy(draw_photographs(subsets["train"].table, NEW, size, (1, 1)), 1, "")
         steps = {int(state["step"]) for state in optimizer.state.values()}
         assert steps == {2 * 3}  # epochs × 12 images in batches of 4
     assert bool(calls) == (train == "all")
@@ -206,13 +207,13 @@ def test_few_photographs_take_as_many_steps_and_what_is_frozen_runs_once(
 def test_beside_base_species_the_new_ones_alone_are_tested(params: Params) -> None:
     params = with_finetune(params, mode="extend")
     subsets = make_parts(params)
-    learner = Learner(params, subsets)
-    assert learner._test.labels.unique().tolist() == [2, 3]
+    tuner = FineTuner(params, subsets)
+    assert tuner._test.labels.unique().tolist() == [2, 3]
     seen: list[int] = []
-    take = learner._all.take
-    learner._all.take = lambda p, d=None: (seen.extend(p.tolist()), take(p, d))[1]  # type: ignore
+    take = tuner._all.take
+    tuner._all.take = lambda p, d=None: (seen.extend(p.tolist()), take(p, d))[1]  # type: ignore
     drawn = draw_photographs(subsets["train"].table, NEW, 1, (1, 1))
-    learner.accuracy(drawn, 1, "")
+    tuner.accuracy(drawn, 1, "")
     assert set(seen) == set(drawn)
     assert count_photographs(subsets["train"].table.iloc[drawn], OLD) == {"Bream": 3, "Shrimp": 3}
 
@@ -221,19 +222,29 @@ def test_what_is_easily_told_is_learnt(params: Params) -> None:
     params = with_finetune(params, train="all", epochs=15, augment=False)
     subsets = make_parts(params)
     drawn = draw_photographs(subsets["train"].table, NEW, 1, (1, 1))
-    assert Learner(params, subsets).accuracy(drawn, 1, "") == 1
+    assert FineTuner(params, subsets).accuracy(drawn, 1, "") == 1
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a project after `split`, filled by the first test that needs it."""
+    return tmp_path_factory.mktemp("prepared") / "data"
 
 
 @pytest.fixture
-def project(params: Params, tmp_path: Path, draw_tree: DrawTree) -> Params:
+def project(params: Params, tmp_path: Path, draw_tree: DrawTree, prepared: Path) -> Params:
     """A project after `split`: for each photograph two files, as originals.csv has it."""
-    counts = {name: count * COPIES for name, count in PHOTOGRAPHS.items()}
-    files = draw_tree(tmp_path / "data/sample", counts)
-    names = [f"{file.split('/')[0]}/{(int(file[-6:-4]) - 1) // COPIES}" for file in files]
-    record = pd.DataFrame({"file": files, "original": names})
-    write_csv(tmp_path / "data/sample/originals.csv", record)
-    preprocess.main()
-    split.main()
+    if not prepared.exists():
+        counts = {name: count * COPIES for name, count in PHOTOGRAPHS.items()}
+        files = draw_tree(tmp_path / "data/sample", counts)
+        names = [f"{file.split('/')[0]}/{(int(file[-6:-4]) - 1) // COPIES}" for file in files]
+        record = pd.DataFrame({"file": files, "original": names})
+        write_csv(tmp_path / "data/sample/originals.csv", record)
+        preprocess.main()
+        split.main()
+        shutil.copytree("data", prepared)
+    else:
+        shutil.copytree(prepared, "data")
     return params
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fishline.core.errors import UserError
 from fishline.tracking import checkpoints
 from fishline.tracking.checkpoints import Checkpoint, fingerprint, kept, prune
 
@@ -89,6 +90,22 @@ def test_one_process_at_a_time() -> None:
         assert (held, also) == (True, False)
     with second.held() as later:
         assert later
+
+
+def test_what_was_half_written_goes_when_it_is_taken_up() -> None:
+    checkpoint = Checkpoint("train-base", "abc")
+    checkpoint.save({"epoch": 1})
+    (checkpoint.folder / ".training.pt-x1y2").write_bytes(b"half")
+    with checkpoint.held():
+        names = {path.name for path in checkpoint.folder.iterdir()}
+    assert names == {"training.pt", "lock"}
+
+
+def test_a_folder_that_cannot_be_made_is_a_message(root: Path) -> None:
+    (root / ".fishline").write_text("")
+    with pytest.raises(UserError, match="train-base-abc cannot be written: "):
+        with Checkpoint("train-base", "abc").held():
+            pass
 
 
 def test_finished_means_that_the_record_is_noted(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.networks import Network
 from fishline.training import batches
 from fishline.training.augment import augment, draw_augmentations
-from fishline.training.batches import Computed, Features, Photographs, keep_features
+from fishline.training.batches import CachedFeatures, ComputedFeatures, Photographs, cache_features
 from fishline.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -108,9 +108,9 @@ def test_photographs_are_augmented_as_drawn_and_only_then(
 def test_nothing_is_drawn_where_nothing_is_augmented(subset: Images, normalize: Normalize) -> None:
     """So that the order of the images does not depend on how their inputs are kept."""
     photographs = Photographs(subset, normalize, CPU)
-    features = keep_features(nn.Flatten(), photographs, 1, generator())
+    features = cache_features(nn.Flatten(), photographs, 1, generator())
     assert features
-    for source in (photographs, Computed(nn.Flatten(), photographs), features):
+    for source in (photographs, ComputedFeatures(nn.Flatten(), photographs), features):
         rng = generator()
         drawn = source.draw(6, rng)
         assert torch.equal(rng.get_state(), generator().get_state())
@@ -140,8 +140,8 @@ def test_features_are_what_the_frozen_layers_make(
     monkeypatch.setattr(batches, "BATCH", batch)
     layers = frozen.append(nn.Flatten()) if flat else frozen
     photographs = Photographs(subset, normalize, CPU, augmented=True)
-    features = keep_features(layers, photographs, 3, generator())
-    assert isinstance(features, Features)
+    features = cache_features(layers, photographs, 3, generator())
+    assert isinstance(features, CachedFeatures)
     assert len(features.values) == 3
     assert not features.values.requires_grad
     assert torch.equal(features.labels, subset.labels)
@@ -157,7 +157,7 @@ def test_features_are_what_the_frozen_layers_make(
 
 
 def test_every_view_of_an_image_is_drawn() -> None:
-    features = Features(torch.arange(4.0).view(4, 1, 1), torch.zeros(1))
+    features = CachedFeatures(torch.arange(4.0).view(4, 1, 1), torch.zeros(1))
     drawn = features.draw(400, generator())
     assert torch.equal(drawn, features.draw(400, generator()))
     counts = features.take(torch.zeros(400, dtype=torch.int64), drawn).long().flatten().bincount()
@@ -173,7 +173,7 @@ def test_features_that_do_not_fit_are_not_kept(
     for room, fits in ((size, True), (size - 1, False)):
         monkeypatch.setattr(batches, "_room", lambda device, room=room: room)
         rng = generator()
-        assert (keep_features(frozen, photographs, 2, rng) is not None) == fits
+        assert (cache_features(frozen, photographs, 2, rng) is not None) == fits
         assert fits != torch.equal(rng.get_state(), generator().get_state())
 
 
@@ -181,7 +181,7 @@ def test_computed_features_are_augmented_and_learn_nothing(
     subset: Images, normalize: Normalize, frozen: nn.Module
 ) -> None:
     photographs = Photographs(subset, normalize, CPU, augmented=True)
-    computed = Computed(frozen, photographs)
+    computed = ComputedFeatures(frozen, photographs)
     positions, drawn = torch.tensor([2, 0]), computed.draw(2, generator())
     made = computed.take(positions, drawn)
     assert not made.requires_grad
@@ -197,9 +197,9 @@ def test_the_room_is_a_part_of_the_free_memory(make_images: Callable[..., Images
     ("part", "room", "kind"),
     [
         ("all", 1 << 40, Photographs),
-        ("classifier", 1 << 40, Features),
-        ("head", 1 << 40, Features),
-        ("head", 0, Computed),
+        ("classifier", 1 << 40, CachedFeatures),
+        ("head", 1 << 40, CachedFeatures),
+        ("head", 0, ComputedFeatures),
     ],
 )
 def test_what_is_frozen_runs_once_if_there_is_room(
@@ -213,7 +213,7 @@ def test_what_is_frozen_runs_once_if_there_is_room(
     monkeypatch.setattr(batches, "_room", lambda device: room)
     trainer = make_trainer(part, augment=True, views=3)
     assert type(trainer.train) is type(trainer.validation(images)) is kind
-    if kind is Features:
+    if kind is CachedFeatures:
         assert len(trainer.train.values) == 3
         assert len(trainer.validation(images).values) == 1
         assert len(make_trainer(part, augment=False, views=3).train.values) == 1
@@ -231,7 +231,7 @@ def test_kept_features_train_as_computed_ones(
     chosen: dict[str, Any] = {"network": network} if network else {}
     chosen |= {"batch_size": 7, "optimizer": "sgd", "lr": 0.01, "balance": "oversample"}
     ends, scores = [], []
-    for room, kind in ((1 << 40, Features), (0, Computed)):
+    for room, kind in ((1 << 40, CachedFeatures), (0, ComputedFeatures)):
         monkeypatch.setattr(batches, "_room", lambda device, room=room: room)
         trainer = make_trainer(part, **chosen)
         assert isinstance(trainer.train, kind)

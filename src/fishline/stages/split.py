@@ -2,10 +2,7 @@
 
 Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
 with file, species, original, alike and part; to `plots/`, how many there are; to `metrics/`, an
-audit of what leaks. Strategies:
-    grouped      whole photographs: all copies of one go to the same part (the honest one)
-    stratified   single images, the same fractions of each species
-    random       single images, whatever their species (the course notebook's)
+audit of what leaks. data/prepare/splitting.py has the strategies.
 """
 
 from __future__ import annotations

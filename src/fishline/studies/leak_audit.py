@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from fishline.core.errors import UserError
@@ -29,6 +28,7 @@ from fishline.data.prepare.colour_baseline import Features, colours, nearest
 from fishline.data.prepare.leaks import leaked
 from fishline.data.prepare.originals import read_record
 from fishline.data.prepare.splitting import split
+from fishline.studies.intervals import student_interval
 
 DRAWS = 200
 CONFIDENCE = 0.99  # of the interval: one honest split in a hundred is called leaky
@@ -62,19 +62,8 @@ def control(table: pd.DataFrame, features: Features, classes: int, seed: int) ->
     labels = rng.integers(classes, size=(DRAWS, photograph.max() + 1))[:, photograph]
     test = np.flatnonzero(table["part"] == "test")
     scores = (labels[:, test] == labels[:, alike]).mean(axis=1)  # (draws,)
-    mean, low, high = _interval(scores)
-    return Control(mean, low, high, 1 / classes)
-
-
-def _interval(scores: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean and Student's confidence interval."""
-    from scipy import stats
-
-    mean, error = float(scores.mean()), float(stats.sem(scores))
-    if error == 0:
-        return mean, mean, mean
-    low, high = stats.t.interval(CONFIDENCE, len(scores) - 1, mean, error)
-    return mean, float(low), float(high)
+    low, high = student_interval(scores, CONFIDENCE)
+    return Control(float(scores.mean()), low, high, 1 / classes)
 
 
 def report(params: Params, record: Path | None = None) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 import pandas as pd
 
 from fishline.core.errors import UserError
@@ -22,7 +23,8 @@ from fishline.core.params import Params, load_params
 from fishline.core.paths import BASE, FINETUNED, PLOTS, run_record
 from fishline.data.dataset import Images, model_images
 from fishline.data.prepare.leaks import leaked
-from fishline.studies.subsampling import Learner, count_photographs, draw_photographs
+from fishline.studies.intervals import student_interval
+from fishline.studies.subsampling import FineTuner, count_photographs, draw_photographs
 from fishline.tracking import run, store
 from fishline.tracking.metric_buffer import LOST, MetricBuffer
 from fishline.tracking.provenance import base_tags, run_tags, stage_params
@@ -61,18 +63,17 @@ def summarize(draws: pd.DataFrame) -> pd.DataFrame:
     Args:
         draws: columns photographs, images and accuracy, a row per training.
     """
-    from scipy import stats
-
     sizes = draws.groupby("photographs")
     scores = sizes["accuracy"]
-    half = scores.sem() * stats.t.ppf((1 + CONFIDENCE) / 2, scores.count() - 1)
+    bounds = [student_interval(accuracies.to_numpy(), CONFIDENCE) for _, accuracies in scores]
+    low, high = np.transpose(bounds)  # of each size
     table = pd.DataFrame(
         {
             "images": sizes["images"].mean(),
             "draws": scores.count(),
             "accuracy": scores.mean(),
-            "low": (scores.mean() - half).clip(lower=0),
-            "high": (scores.mean() + half).clip(upper=1),
+            "low": np.maximum(low, 0),
+            "high": np.minimum(high, 1),
             "lowest": scores.min(),
             "highest": scores.max(),
         }
@@ -112,7 +113,7 @@ def main(photographs: str, draws: int) -> None:
     most = max(counts.values())
     asked = read_sizes(photographs, most)
     sizes = sorted({min(size, most) for size in asked})
-    learner = Learner(params, subsets)
+    tuner = FineTuner(params, subsets)
     _say_what(asked, counts, subsets)
     options = {"curve.photographs": ", ".join(map(str, sizes)), "curve.draws": draws}
     logged = stage_params("finetune", params) | options
@@ -121,10 +122,10 @@ def main(photographs: str, draws: int) -> None:
     with run.stage_run("curve", logged, subsets, tags, system_metrics=params.system_metrics) as log:
         rows: list[dict[str, float]] = []
         for size in sizes:
-            rows += _measure(learner, params, subsets["train"].table, size, draws)
-            found = _metrics(pd.DataFrame(rows))
-            click.echo(f"curve: {size} photographs: test accuracy {found['test_accuracy']:.3f}")
-            log.add(found, size)
+            rows += _measure(tuner, params, subsets["train"].table, size, draws)
+            metrics = _metrics(pd.DataFrame(rows))
+            click.echo(f"curve: {size} photographs: test accuracy {metrics['test_accuracy']:.3f}")
+            log.add(metrics, size)
             log.send()
         table = pd.DataFrame(rows)
         title = f"finetune.train: {params.finetune.train}, finetune.mode: {params.finetune.mode}"
@@ -153,7 +154,7 @@ def _say_what(
 
 
 def _measure(
-    learner: Learner, params: Params, table: pd.DataFrame, size: int, draws: int
+    tuner: FineTuner, params: Params, table: pd.DataFrame, size: int, draws: int
 ) -> list[dict[str, float]]:
     """Train on `draws` draws of `size` photographs, a row for each."""
     species = params.finetune.species
@@ -162,8 +163,8 @@ def _measure(
         positions = draw_photographs(table, species, size, (params.seed, number))
         images = int(table["species"].iloc[positions].isin(species).sum())
         title = f"curve: photographs {size}, draw {number} of {draws}"
-        found = learner.accuracy(positions, (params.seed + number - 1) % 2**32, title)
-        rows.append({"photographs": size, "draw": number, "images": images, "accuracy": found})
+        accuracy = tuner.accuracy(positions, (params.seed + number - 1) % 2**32, title)
+        rows.append({"photographs": size, "draw": number, "images": images, "accuracy": accuracy})
     return rows
 
 

@@ -30,7 +30,6 @@ from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze, start
 from fishline.training.batches import BATCH, Inputs
 from fishline.training.loop import TrainingProgress, fit
-from fishline.training.optim import EMA
 from fishline.training.trainer import Trainer
 
 
@@ -80,7 +79,7 @@ def repeat(positions: Sequence[int], labels: torch.Tensor, seed: int) -> torch.T
     return torch.from_numpy(np.concatenate(repeated))
 
 
-class Chosen:
+class Subset:
     """Those of other inputs at `positions` int64 (n,), each as often as it stands there."""
 
     def __init__(self, inputs: Inputs, positions: torch.Tensor) -> None:
@@ -95,7 +94,7 @@ class Chosen:
         return self._inputs.take(self._positions[positions], drawn)
 
 
-class Learner:
+class FineTuner:
     """Fine-tunes the base model again and again; what is frozen runs once, for all of them."""
 
     def __init__(self, params: Params, subsets: Mapping[str, Images]) -> None:
@@ -120,7 +119,7 @@ class Learner:
         """Train on the images at `positions`; the accuracy on the new species' test images."""
         self._begin(seed)
         repeated = repeat(positions, self._all.labels, seed)
-        self._trainer.train = Chosen(self._all, repeated)
+        self._trainer.train = Subset(self._all, repeated)
         fit(self._trainer, self._validation, TrainingProgress(), title)
         return _accuracy(self._trainer, self._test)
 
@@ -130,9 +129,7 @@ class Learner:
         trainer.load_state_dict(deepcopy(self._fresh))
         trainer.rng = seed_everything(seed)
         network, _ = start(self._params, self._images)
-        trainer.network.load_state_dict(network.state_dict())
-        if trainer.average:
-            trainer.average = EMA(trainer.network, trainer.settings.ema)
+        trainer.restore(network.state_dict())
 
 
 def _of(images: Images, species: Sequence[str]) -> Images:

@@ -123,6 +123,8 @@ class Checkpoint:
         except OSError as error:
             raise UserError(f"{self.folder} cannot be written: {error}") from None
         try:
+            for half_written in self.folder.glob(f".{self._file.name}-*"):  # killed meanwhile
+                half_written.unlink()
             yield True
         finally:
             lock.release()

@@ -73,7 +73,7 @@ def _resident(images: Images, device: torch.device) -> torch.Tensor | None:
     return kept
 
 
-class Features:
+class CachedFeatures:
     """What the frozen layers make of images, computed once: float (views, n, …, channels)."""
 
     def __init__(self, values: torch.Tensor, labels: torch.Tensor) -> None:
@@ -91,7 +91,7 @@ class Features:
         return self.values[views, positions.to(self.values.device)].movedim(-1, 1)
 
 
-class Computed:
+class ComputedFeatures:
     """What the frozen layers make of images, computed each time they are asked for."""
 
     def __init__(self, frozen: nn.Module, photographs: Photographs) -> None:
@@ -107,9 +107,9 @@ class Computed:
 
 
 @torch.no_grad()
-def keep_features(
+def cache_features(
     frozen: nn.Module, inputs: Photographs, views: int, rng: torch.Generator
-) -> Features | None:
+) -> CachedFeatures | None:
     """What `frozen` makes of all inputs as they are, and of `views` − 1 augmented versions more.
 
     None if it would not fit into a quarter of the free memory.
@@ -128,7 +128,7 @@ def keep_features(
                 values = torch.empty(shape, dtype=made.dtype, device=made.device)
             values[view, positions] = made
     assert values is not None  # a task has images
-    return Features(values, inputs.labels)
+    return CachedFeatures(values, inputs.labels)
 
 
 def _room(device: torch.device) -> int:

@@ -24,7 +24,7 @@ from fishline.models.devices import find_device, find_precision
 from fishline.models.networks import Network
 from fishline.models.transfer import divide
 from fishline.training import distributed
-from fishline.training.batches import BATCH, Computed, Inputs, Photographs, keep_features
+from fishline.training.batches import BATCH, ComputedFeatures, Inputs, Photographs, cache_features
 from fishline.training.optim import EMA, make_loss, make_optimizer, make_schedule
 
 State = dict[str, Any]
@@ -84,8 +84,8 @@ class Trainer:
         photographs = Photographs(images, self.normalize, self.device, augmented)
         if self.frozen is None:
             return photographs
-        kept = keep_features(self.frozen, photographs, views if augmented else 1, self.rng)
-        return kept or Computed(self.frozen, photographs)
+        kept = cache_features(self.frozen, photographs, views if augmented else 1, self.rng)
+        return kept or ComputedFeatures(self.frozen, photographs)
 
     def _make_body(self) -> nn.Module:
         """What turns inputs into logits, as it is called in a step."""

@@ -1,15 +1,4 @@
-"""Stage `explore`: what is in the data, as pictures and one page.
-
-Reads the cache and the split, writes `plots/explore/`:
-    explore.md         the page: what there is, whether it is balanced, how it was pre-processed,
-                       and what that means for the split
-    species.png        images and photographs per species and part
-    samples.png        a training image of each species
-    processing.png     sizes, black pixels, and angles between copies
-    copies.png         a photograph of each species, with copies of it in a row
-    doubts.png         the least certain decisions on what is a copy
-The last two are missing where there is nothing to show.
-"""
+"""Sheets of photographs for the page of `explore`: samples, copies, the least certain decisions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Stage `split`: which image serves for training, validation or test.
+"""Which image serves for training, validation or test, and what leaks between them.
 
-Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
-with file, species, original, alike and part; to `plots/`, how many there are; to `metrics/`, an
-audit of what leaks. Strategies:
+Strategies:
     grouped      whole photographs: all copies of one go to the same subset (the honest one)
     stratified   single images, the same fractions of each species
     random       single images, whatever their species (the course notebook's)
