@@ -1,15 +1,4 @@
-"""Stage `explore`: what is in the data, as pictures and one page.
-
-Reads the cache and the split, writes `plots/explore/`:
-    explore.md         the page: what there is, whether it is balanced, how it was pre-processed,
-                       and what that means for the split
-    species.png        images and photographs per species and part
-    samples.png        a training image of each species
-    processing.png     sizes, black pixels, and angles between copies
-    copies.png         a photograph of each species, with copies of it in a row
-    doubts.png         the least certain decisions on what is a copy
-The last two are missing where there is nothing to show.
-"""
+"""The page of `explore` with its pictures: training images, copies of one photograph, doubts."""
 
 from __future__ import annotations
 
@@ -44,7 +33,7 @@ def explore(
     tasks: Mapping[str, Task],
     out: Path,
 ) -> None:
-    """Write the page and its pictures to the folder `out`.
+    """Write the page and its pictures to the folder `out`, as `stages.explore` lists them.
 
     Args:
         images: the manifest, with task and part.
