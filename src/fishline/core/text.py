@@ -1,11 +1,13 @@
-"""Numbers, names and tables in Markdown."""
+"""Numbers, names and tables in Markdown, and templates for pages of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 
@@ -46,3 +48,14 @@ def text(value: str) -> str:
 def code(value: str) -> str:
     """`value` in a monospaced font; Markdown has no way to write a backtick there."""
     return "`" + " ".join(value.split()).replace("`", "'").replace("|", r"\|") + "`"
+
+
+def templates(folder: Path, autoescape: bool = False) -> Environment:
+    """The templates in `folder`; a name that they miss is an error."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

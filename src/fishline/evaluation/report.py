@@ -10,14 +10,14 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from PIL import Image
 
 from fishline.core.files import write_text
 from fishline.core.params import Params
 from fishline.core.paths import SUBSETS
-from fishline.core.text import text
+from fishline.core.text import templates, text
 from fishline.data.decode import Pixels
 from fishline.evaluation.report_data import ReportData
 from fishline.models.novelty import UNKNOWN
@@ -28,33 +28,25 @@ CARD = 5000  # characters that MLflow keeps of a description
 ROWS = 25  # species in a card's table, the worst
 
 
-def write_report(path: Path, findings: Sequence[ReportData], params: Params) -> None:
+def write_report(path: Path, models: Sequence[ReportData], params: Params) -> None:
     """Write the page."""
     page = _templates(autoescape=True).get_template("report.html.j2")
     style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    write_text(
-        path, page.render(models=findings, params=params, style=style, subsets=SUBSETS) + "\n"
-    )
+    write_text(path, page.render(models=models, params=params, style=style, subsets=SUBSETS) + "\n")
 
 
-def card(found: ReportData, params: Params) -> str:
+def card(model: ReportData, params: Params) -> str:
     """The model card, in Markdown: at most `CARD` characters."""
     template = _templates(autoescape=False).get_template("card.md.j2")
-    whole = template.render(m=found, params=params, subsets=SUBSETS, unknown=UNKNOWN, most=ROWS)
+    whole = template.render(m=model, params=params, subsets=SUBSETS, unknown=UNKNOWN, most=ROWS)
     return whole if len(whole) < CARD else whole[: CARD - 2].rpartition("\n")[0] + "\n"
 
 
 def _templates(autoescape: bool) -> Environment:
-    found = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=autoescape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {"share": _share, "picture": _picture, "svg": Markup, "percent": _percent}
-    found.filters["markdown"] = text
-    return found
+    environment = templates(TEMPLATES, autoescape)
+    environment.filters |= {"share": _share, "picture": _picture, "svg": Markup}
+    environment.filters |= {"percent": _percent, "markdown": text}
+    return environment
 
 
 def _share(value: float) -> str:

@@ -26,15 +26,16 @@ _SPECIES = 40  # bars that a chart can hold
 
 
 def write_counts(path: Path, images: pd.DataFrame, species: Sequence[str]) -> None:
-    """Bars: images and photographs per species and part (of many species, the extremes)."""
+    """Bars: images and photographs per species and subset (of many species, the extremes)."""
     shown = few(species, counts(images, species)["images"], _SPECIES)
     figure = Figure(figsize=(10, 1.3 + 0.32 * len(shown)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, what in zip(panels, ("images", "photographs"), strict=True):
         left = np.zeros(len(shown))
-        for part, colour in COLOURS.items():
-            numbers = counts(images, shown, part)[what].to_numpy()
-            bars = axes.barh(range(len(shown)), numbers, left=left, color=colour, label=NAMES[part])
+        for subset, colour in COLOURS.items():
+            numbers = counts(images, shown, subset)[what].to_numpy()
+            label = NAMES[subset]
+            bars = axes.barh(range(len(shown)), numbers, left=left, color=colour, label=label)
             if numbers.min() > 0.05 * (left + numbers).max():
                 axes.bar_label(bars, label_type="center", color="white", fontsize=8)
             left += numbers
@@ -63,13 +64,13 @@ def write_processing(path: Path, images: pd.DataFrame) -> None:
 
 
 def _sizes(axes: Axes, images: pd.DataFrame) -> None:
-    found = images.groupby(["width", "height"]).size().reset_index(name="images")
-    area = 20 + 280 * found["images"] / found["images"].max()
-    axes.scatter(found["width"], found["height"], s=area, color="#31688e", alpha=0.6)
-    one = f"one size: {found['width'][0]} × {found['height'][0]}"
-    many = f"{len(found):,} sizes (large dots: many images)"
-    axes.set(title=one if len(found) == 1 else many, xlabel="width, pixels")
-    axes.set(xlim=(0, 1.2 * found["width"].max()), ylim=(0, 1.2 * found["height"].max()))
+    sizes = images.groupby(["width", "height"]).size().reset_index(name="images")
+    area = 20 + 280 * sizes["images"] / sizes["images"].max()
+    axes.scatter(sizes["width"], sizes["height"], s=area, color="#31688e", alpha=0.6)
+    one = f"one size: {sizes['width'][0]} × {sizes['height'][0]}"
+    many = f"{len(sizes):,} sizes (large dots: many images)"
+    axes.set(title=one if len(sizes) == 1 else many, xlabel="width, pixels")
+    axes.set(xlim=(0, 1.2 * sizes["width"].max()), ylim=(0, 1.2 * sizes["height"].max()))
     axes.set(ylabel="height, pixels")
 
 

@@ -1,4 +1,4 @@
-"""Sheets of photographs for the page of `explore`: samples, copies, the least certain decisions."""
+"""The page of `explore` with its pictures: training images, copies of one photograph, doubts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def explore(
     tasks: Mapping[str, Task],
     out: Path,
 ) -> None:
-    """Write the page and its pictures to the folder `out`.
+    """Write the page and its pictures to the folder `out`, as `stages.explore` lists them.
 
     Args:
         images: the manifest, with task and part.

@@ -34,9 +34,9 @@ def join(manifest: pd.DataFrame, splits: Mapping[str, pd.DataFrame]) -> pd.DataF
     Raises:
         UserError: they are not about the same files.
     """
-    parts = pd.concat([table.assign(task=task) for task, table in splits.items()])
-    joined = manifest.merge(parts[["file", "task", "part"]], on="file")
-    if not len(joined) == len(manifest) == len(parts):
+    split = pd.concat([table.assign(task=task) for task, table in splits.items()])
+    joined = manifest.merge(split[["file", "task", "part"]], on="file")
+    if not len(joined) == len(manifest) == len(split):
         raise UserError("the split is not that of the cache's images; run `dvc repro split`")
     return joined
 
@@ -86,13 +86,13 @@ def _black_corners(dark: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     return black
 
 
-def counts(images: pd.DataFrame, species: Sequence[str], part: str | None = None) -> pd.DataFrame:
-    """A row per species, in order: how many images and photographs there are, or in one part."""
-    some = images if part is None else images[images["part"] == part]
-    found = some.groupby("species").agg(
+def counts(images: pd.DataFrame, species: Sequence[str], subset: str | None = None) -> pd.DataFrame:
+    """A row per species, in order: how many images and photographs there are, or in one subset."""
+    some = images if subset is None else images[images["part"] == subset]
+    numbers = some.groupby("species").agg(
         images=("original", "size"), photographs=("original", "nunique")
     )
-    return found.reindex(list(species), fill_value=0)
+    return numbers.reindex(list(species), fill_value=0)
 
 
 def remedies(images: pd.Series[int]) -> pd.DataFrame:

@@ -178,9 +178,9 @@ def photograph(fish: Species, rng: Generator) -> tuple[Image.Image, Image.Image]
     dx, dy = (int(-9 * v) for v in light.direction[:2])
     shade = 0.45 * blurred(cover, 9, 2 * dx, 2 * dy) + 0.45 * blurred(cover, 3, dx // 2, dy // 2)
     scene = light.on(albedo * (1 - shade[..., None]), ground, np.array(rng.uniform(0, 0.15)))
-    part = Light(light.direction, light.colour, light.spot[at])
+    lamp = Light(light.direction, light.colour, light.spot[at])
     gloss = rng.uniform(0.2, 0.9) * brush.cover
-    skin = part.on(brush.rgb, brush.relief + 0.6 * grain, gloss)
+    skin = lamp.on(brush.rgb, brush.relief + 0.6 * grain, gloss)
     scene[at] += skin - brush.cover[..., None] * scene[at]
     scene += 0.012 * rng.standard_normal((HEIGHT, WIDTH, 1), np.float32)
     pixels = (255 * np.clip(scene, 0, 1) ** np.float32(rng.uniform(0.75, 1.15))).astype(np.uint8)
