@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fishline.core.params import Gate, Params
+from fishline.core.roles import ROLES
 from fishline.core.validation import keys
 from fishline.core.yaml_files import read_yaml
 
@@ -75,7 +76,7 @@ def test_every_parameter_is_some_stages(key: str) -> None:
 
 def test_artifacts_have_the_names_of_the_registry() -> None:
     paths = {name: entry["path"] for name, entry in GRAPH["artifacts"].items()}
-    assert paths == {"fish-base": "models/base", "fish-finetuned": "models/finetuned"}
+    assert paths == {role.registered: f"models/{role.folder}" for role in ROLES.values()}
     assert set(paths.values()) <= {path for stage in STAGES for path in outputs(stage)}
 
 

@@ -16,7 +16,8 @@ from torch import nn
 
 from fishline.core.files import read_json, require, write_json
 from fishline.core.params import Params, Training
-from fishline.core.paths import METRICS, MODELS, PLOTS, TASKS, run_record
+from fishline.core.paths import METRICS, MODELS, PLOTS, run_record
+from fishline.core.roles import ROLES
 from fishline.data.dataset import Images, epoch_length
 from fishline.evaluation import figures
 from fishline.evaluation.metrics import assess
@@ -242,13 +243,13 @@ def _publish(
     example = train.pixels[train.rows[:1]].numpy()[0]
     model_id = log_model.log_model(log.run_id, config, example, folder, logged)
     version = versions.register(job.model, log.run_id, model_id, tags)
-    name = versions.NAMES[job.model]
+    name = ROLES[job.model].registered
     return {"run_id": log.run_id, "model_id": model_id, "name": name, "version": version}
 
 
 def _audit(job: Job) -> dict[str, Any]:
     audits: dict[str, dict[str, Any]] = read_json(require(METRICS / "split.json", "split"))
-    return audits[TASKS[job.model]]
+    return audits[ROLES[job.model].task]
 
 
 def _summary(kept: Epoch) -> dict[str, float]:
