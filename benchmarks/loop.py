@@ -31,7 +31,7 @@ import pandas as pd
 import torch
 
 from fishline.core.params import Params, load_params, training
-from fishline.core.paths import BASE
+from fishline.core.roles import BASE
 from fishline.data.cache import Cache, packed_files
 from fishline.data.dataset import Images, Packed, mean_and_std, model_images
 from fishline.data.prepare.packing import record
@@ -83,8 +83,8 @@ def make_job(params: Params, count: int) -> TrainingJob:
     network = build(config)
     settings = training(params, params).model_copy(update={"epochs": ENDLESS})
     return TrainingJob(
-        stage="train-base",
-        model=BASE,
+        stage=BASE.stage,
+        model=BASE.folder,
         settings=settings,
         network=network,
         trainable=freeze(network, "all"),

@@ -7,6 +7,7 @@ import pytest
 
 from fishline.cli import stages
 from fishline.core.params import Gate, Params
+from fishline.core.roles import ROLES
 from fishline.core.validation import keys
 from fishline.core.yaml_files import read_yaml
 
@@ -77,7 +78,7 @@ def test_every_parameter_is_some_stages(key: str) -> None:
 
 def test_artifacts_have_the_names_of_the_registry() -> None:
     paths = {name: entry["path"] for name, entry in GRAPH["artifacts"].items()}
-    assert paths == {"fish-base": "models/base", "fish-finetuned": "models/finetuned"}
+    assert paths == {role.registered: f"models/{role.folder}" for role in ROLES.values()}
     assert set(paths.values()) <= {path for stage in STAGES for path in outputs(stage)}
 
 

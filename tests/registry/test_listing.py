@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from champions import Shelf, shot, store_in
 from click.testing import CliRunner
 
 from fishline.cli.main import main
+from fishline.core.roles import BASE, FINETUNED, ROLES
 from fishline.registry.champion import HistoryEntry
 from fishline.registry.history import said
 from fishline.registry.listing import cells_of, human
-from fishline.tracking import versions
 from fishline.tracking.versions import Version, facts
 
 METRICS = {
@@ -112,7 +113,8 @@ def test_the_registry_as_a_table(shelf: Shelf, store: object) -> None:
 
 
 def test_the_registry_as_json(shelf: Shelf, store: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versions, "NAMES", {"base": "fish-none", "finetuned": "fish-listed"})
+    monkeypatch.setitem(ROLES, "base", replace(BASE, registered="fish-none"))
+    monkeypatch.setitem(ROLES, "finetuned", replace(FINETUNED, registered="fish-listed"))
     second, first = json.loads(run("models", "--json"))
     assert (first["aliases"], second["aliases"]) == (["champion"], [])
     assert first["test_accuracy"] == pytest.approx(23 / 24)
@@ -125,7 +127,8 @@ def test_the_registry_as_json(shelf: Shelf, store: object, monkeypatch: pytest.M
 def test_an_empty_registry_says_how_to_fill_it(
     store: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "NAMES", {"base": "fish-none"})
+    for model, role in ROLES.items():
+        monkeypatch.setitem(ROLES, model, replace(role, registered=f"{role.registered}-none"))
     assert "dvc repro" in run("models")
     assert run("models", "--json") == "[]\n"
 

@@ -8,10 +8,7 @@ MODELS = Path("models")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 
-BASE = "base"
-FINETUNED = "finetuned"
 SUBSETS = ("train", "validation", "test")  # of a split
-TASKS = {BASE: "base", FINETUNED: "finetune"}  # model: the task it is trained for
 
 
 def run_record(model: str) -> Path:

@@ -15,7 +15,8 @@ import torch
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, require
 from fishline.core.params import Balance, Params
-from fishline.core.paths import BASE, CACHE, FINETUNED, SPLIT
+from fishline.core.paths import CACHE, SPLIT
+from fishline.core.roles import Role
 from fishline.data.cache import Cache
 
 
@@ -175,15 +176,8 @@ def class_weights(images: Images) -> torch.Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def tasks(model: str, params: Params) -> tuple[str, ...]:
-    """The tasks of `models/<model>`, as the tables in `data/split` and params.yaml name them."""
-    if model == FINETUNED and params.finetune.mode == "extend":
-        return ("base", "finetune")
-    return {BASE: ("base",), FINETUNED: ("finetune",)}[model]
-
-
-def model_images(model: str, params: Params) -> dict[str, Images]:
+def model_images(role: Role, params: Params) -> dict[str, Images]:
     """The images of a model by part, its species in the order of its logits: base first."""
-    chosen = tasks(model, params)
+    chosen = role.tasks(params)
     species = [name for task in chosen for name in getattr(params, task).species]
     return load_images(CACHE, [SPLIT / f"{task}.csv" for task in chosen], species)

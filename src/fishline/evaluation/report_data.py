@@ -10,10 +10,11 @@ import pandas as pd
 
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, read_json, require
-from fishline.core.params import Params
-from fishline.core.paths import CACHE, FINETUNED, METRICS, PLOTS, SUBSETS, run_record
+from fishline.core.params import Params, Recipe, Trainable
+from fishline.core.paths import CACHE, METRICS, PLOTS, SUBSETS, run_record
+from fishline.core.roles import FINETUNED, ROLES
 from fishline.data.cache import Cache
-from fishline.data.dataset import Images, tasks
+from fishline.data.dataset import Images
 from fishline.data.prepare.colour_baseline import ColourBaseline, colour_baseline
 from fishline.evaluation import figures
 from fishline.evaluation.comparison import (
@@ -28,8 +29,6 @@ from fishline.models.transfer import count_parameters, trainable_part
 from fishline.tracking import search, versions
 from fishline.tracking.search import Run
 from fishline.tracking.versions import Version
-
-STAGES = {"base": "train-base", "finetuned": "finetune"}
 
 
 @dataclass(frozen=True)
@@ -76,18 +75,19 @@ def gather(
     manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
     aspects = dict(zip(manifest["file"], manifest["width"] / manifest["height"], strict=True))
     table = pd.concat([subset.table for subset in images.values()], ignore_index=True)
-    history = read_csv(require(PLOTS / f"{STAGES[model]}.csv", STAGES[model]))
+    role = ROLES[model]
+    history = read_csv(require(PLOTS / f"{role.stage}.csv", role.stage))
     audits = read_json(require(METRICS / "split.json", "split"))
     version = _version(model)
     run = search.get_run(version.run_id) if version else None
     return ReportData(
         model=model,
-        name=name_of(model, params),
+        name=role.title(params),
         test_run=test_run,
         summary=summary,
         counts=counts(table, test_run.config.species),
         recipe=recipe(model, test_run, history, params),
-        audits={task: audits[task] for task in tasks(model, params)},
+        audits={task: audits[task] for task in role.tasks(params)},
         colour_baseline=colour_baseline(table, Cache(CACHE), params.seed),
         shown=mistakes(test_run, images["test"], aspects),
         curves=figures.curves_svg(history),
@@ -97,20 +97,13 @@ def gather(
         leaky=leaky_runs(run) if run else [],
         champion=against_champion(version) if version else None,
         freeze_variants=freeze_variants(version, run)
-        if version and run and model == FINETUNED
+        if version and run and role == FINETUNED
         else [],
     )
 
 
-def name_of(model: str, params: Params) -> str:
-    """A model in words, as titles have it."""
-    if model != FINETUNED:
-        return "Base model"
-    return "Extended model" if params.finetune.mode == "extend" else "Fine-tuned model"
-
-
 def _version(model: str) -> Version | None:
-    record = read_json(require(run_record(model), STAGES[model]))
+    record = read_json(require(run_record(model), ROLES[model].stage))
     try:
         return versions.find(f"{record['name']}/{record['version']}")
     except UserError:  # models can come without the store they were registered in
@@ -129,16 +122,15 @@ def counts(table: pd.DataFrame, species: Sequence[str]) -> pd.DataFrame:
 
 def recipe(model: str, test_run: TestRun, history: pd.DataFrame, params: Params) -> dict[str, str]:
     """What a model was trained with."""
-    described, own = test_run.config, params.finetune if model == FINETUNED else params
-    network, trained = (
-        test_run.model.network,
-        params.finetune.train if model == FINETUNED else "all",
-    )
+    tuned, described = ROLES[model] == FINETUNED, test_run.config
+    network = test_run.model.network
+    own: Recipe = params.finetune if tuned else params
+    trained: Trainable = params.finetune.train if tuned else "all"
     learnt = count_parameters(trainable_part(network, trained))
     weights = "random weights" if params.model.weights == "none" else params.model.weights
     return {
         "network": f"{described.network}, {described.image_size} × {described.image_size} pixels",
-        "started from": "the base model" if model == FINETUNED else weights,
+        "started from": "the base model" if tuned else weights,
         "parameters": f"{count_parameters(network):,}, of which {learnt:,} learnt ({trained})",
         "epochs": f"{len(history)} of {own.epochs}, kept: {params.keep}",
         "learning rate": f"{own.lr:g}, {params.schedule}, {params.optimizer}",

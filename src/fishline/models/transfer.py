@@ -9,7 +9,8 @@ from torch import nn
 
 from fishline.core.errors import UserError
 from fishline.core.params import Params, Trainable
-from fishline.core.paths import BASE, CACHE, MODELS
+from fishline.core.paths import CACHE, MODELS
+from fishline.core.roles import BASE
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, load
 from fishline.models.networks import Network
@@ -76,7 +77,7 @@ def start(params: Params, train: Images) -> tuple[Network, ModelConfig]:
     Raises:
         UserError: there is no base model, or it does not fit `params` and the cache.
     """
-    network, base = load(MODELS / BASE)
+    network, base = load(MODELS / BASE.folder)
     _require_fit(base, params, train)
     replace_head(network, len(train.species), keep=params.finetune.mode == "extend")
     config = replace(
@@ -88,7 +89,7 @@ def start(params: Params, train: Images) -> tuple[Network, ModelConfig]:
 
 
 def _require_fit(base: ModelConfig, params: Params, images: Images) -> None:
-    folder = MODELS / BASE
+    folder = MODELS / BASE.folder
     if base.image_size != images.size:
         raise UserError(
             f"{folder} was trained on images of {base.image_size} pixels, but {CACHE} holds "

@@ -16,7 +16,8 @@ import click
 
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, git
-from fishline.core.paths import TASKS, run_record
+from fishline.core.paths import run_record
+from fishline.core.roles import ROLES
 from fishline.tracking import search, versions
 from fishline.tracking.provenance import project_root
 
@@ -65,7 +66,7 @@ def runs_of(name: str) -> Iterator[dict[str, Any]]:
     yield from (_facts(run, restored=False) for run in own)
     seen = {run.run_id for run in own}
     for experiment in experiments():
-        for model in TASKS if experiment.name == name else ():
+        for model in ROLES if experiment.name == name else ():
             run_id = trained_by(model, experiment.commit)
             if run_id and run_id not in seen:
                 seen.add(run_id)

@@ -12,7 +12,8 @@ import click
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv
 from fishline.core.git import commit_of
-from fishline.core.paths import CACHE, SPLIT, TASKS
+from fishline.core.paths import CACHE, SPLIT
+from fishline.core.roles import ROLES
 from fishline.registry import champion
 from fishline.registry.experiment_runs import experiments
 from fishline.registry.git_tags import kept
@@ -94,7 +95,7 @@ def _data(tags: Mapping[str, str]) -> dict[str, Any]:
 
 def present_data() -> Iterator[str]:
     """The hashes of the data that `split` divided last: of each task, and of both together."""
-    files = [SPLIT / f"{task}.csv" for task in TASKS.values()]
+    files = [SPLIT / f"{role.task}.csv" for role in ROLES.values()]
     if not all(path.is_file() for path in (CACHE / "manifest.csv", *files)):
         return
     manifest = read_csv(CACHE / "manifest.csv")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from tabulate import tabulate  # type: ignore[import-untyped]
 
+from fishline.core.roles import ROLES
 from fishline.tracking import versions as tracking_versions
 
 HEAD = "model,aliases,experiment,commit,data,split,accuracy (95 %),worst,size,created".split(",")
@@ -20,7 +21,7 @@ def models(name: str | None, as_json: bool) -> None:
     Raises:
         UserError: there is no such model.
     """
-    names = list(tracking_versions.NAMES.values())
+    names = [role.registered for role in ROLES.values()]
     versions = (
         tracking_versions.known(name)
         if name

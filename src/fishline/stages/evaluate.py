@@ -17,13 +17,14 @@ import torch
 
 from fishline.core.files import read_json, write_csv, write_json, write_text
 from fishline.core.params import Params, load_params
-from fishline.core.paths import METRICS, PLOTS, TASKS, run_record
-from fishline.data.dataset import Images, model_images, tasks
+from fishline.core.paths import METRICS, PLOTS, run_record
+from fishline.core.roles import ROLES
+from fishline.data.dataset import Images, model_images
 from fishline.evaluation import figures
 from fishline.evaluation.metrics import by_species, headline, of_species
 from fishline.evaluation.mistakes import write_mistakes
 from fishline.evaluation.report import card, write_report
-from fishline.evaluation.report_data import ReportData, gather, name_of
+from fishline.evaluation.report_data import ReportData, gather
 from fishline.evaluation.statistics import accuracy_interval
 from fishline.evaluation.test_run import TestRun, evaluate_model
 from fishline.models.devices import find_device, seed_everything
@@ -38,7 +39,7 @@ def main() -> None:
     params = load_params()
     seed_everything(params.seed)
     device = find_device(params.device)
-    images = {model: model_images(model, params) for model in TASKS}
+    images = {model: model_images(role, params) for model, role in ROLES.items()}
     tested = {
         model: evaluate_model(model, subsets["test"], device) for model, subsets in images.items()
     }
@@ -47,9 +48,9 @@ def main() -> None:
     write_json(METRICS / "evaluate.json", summaries)
     write_json(METRICS / "reliability.json", reliability)
     write_json(METRICS / "species.json", {m: by_species(t.report) for m, t in tested.items()})
-    measured = {model: summaries[model] | reliability[model] for model in TASKS}
-    for model in TASKS:
-        title = f"{name_of(model, params)}, test images"
+    measured = {model: summaries[model] | reliability[model] for model in ROLES}
+    for model, role in ROLES.items():
+        title = f"{role.title(params)}, test images"
         _publish(model, title, tested[model], measured[model])
     models = [
         gather(model, tested[model], subsets, measured[model], params)
@@ -64,7 +65,7 @@ def main() -> None:
 
 def _summary(model: str, tested: TestRun, params: Params) -> dict[str, float]:
     """The headline; of a model for old and new species also the accuracy on either."""
-    report, both = tested.report, tasks(model, params)
+    report, both = tested.report, ROLES[model].tasks(params)
     low, high = accuracy_interval(tested.predictions)
     summary = headline(report) | {
         "photographs": tested.predictions["original"].nunique(),

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 
 from fishline.core.params import load_params, training
-from fishline.core.paths import BASE, FINETUNED, MODELS, run_record
+from fishline.core.paths import MODELS, run_record
+from fishline.core.roles import BASE, FINETUNED
 from fishline.data.dataset import model_images
 from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze, start
@@ -26,17 +27,18 @@ def main() -> None:
     rng = seed_everything(params.seed)
     subsets = model_images(FINETUNED, params)
     network, config = start(params, subsets["train"])
+    weights = MODELS / BASE.folder / "model.safetensors"
     job = TrainingJob(
-        stage="finetune",
-        model=FINETUNED,
+        stage=FINETUNED.stage,
+        model=FINETUNED.folder,
         settings=training(params, params.finetune),
         network=network,
         trainable=freeze(network, params.finetune.train),
         config=config,
         subsets=subsets,
         rng=rng,
-        tags=base_tags(run_record(BASE)),
-        origin=hashlib.sha256((MODELS / BASE / "model.safetensors").read_bytes()).hexdigest(),
+        tags=base_tags(run_record(BASE.folder)),
+        origin=hashlib.sha256(weights.read_bytes()).hexdigest(),
         views=params.finetune.views,
     )
     run.run(job, params)

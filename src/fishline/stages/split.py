@@ -11,7 +11,8 @@ import pandas as pd
 
 from fishline.core.files import read_csv, require, write_csv, write_json
 from fishline.core.params import load_params
-from fishline.core.paths import CACHE, METRICS, PLOTS, SPLIT, TASKS
+from fishline.core.paths import CACHE, METRICS, PLOTS, SPLIT
+from fishline.core.roles import ROLES
 from fishline.data.prepare.splitting import audit, split
 from fishline.tracking.provenance import data_hash
 
@@ -22,7 +23,7 @@ def main() -> None:
     images = manifest[["file", "species", "original", "alike"]]
     tables = {
         task: split(images[images["species"].isin(getattr(params, task).species)], params.split)
-        for task in TASKS.values()
+        for task in (role.task for role in ROLES.values())
     }
     audits = {
         task: {

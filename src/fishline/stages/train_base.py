@@ -6,7 +6,7 @@ Reads `data/cache` and `data/split/base.csv`, writes `models/base/` and register
 from __future__ import annotations
 
 from fishline.core.params import Params, load_params, training
-from fishline.core.paths import BASE
+from fishline.core.roles import BASE
 from fishline.data.dataset import Images, mean_and_std, model_images
 from fishline.models.artifact import ModelConfig, build
 from fishline.models.devices import seed_everything
@@ -24,8 +24,8 @@ def main() -> None:
     network = build(config)
     origin = initialize(network, params.model.name, params.model.weights)
     job = TrainingJob(
-        stage="train-base",
-        model=BASE,
+        stage=BASE.stage,
+        model=BASE.folder,
         settings=training(params, params),
         network=network,
         trainable=freeze(network, "all"),

@@ -22,7 +22,8 @@ import pandas as pd
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, require
 from fishline.core.params import Params, Strategy, load_params
-from fishline.core.paths import CACHE, TASKS
+from fishline.core.paths import CACHE
+from fishline.core.roles import ROLES
 from fishline.data.cache import Cache
 from fishline.data.prepare.colour_baseline import Features, colours, nearest
 from fishline.data.prepare.leaks import leaked
@@ -80,7 +81,7 @@ def report(params: Params, record: Path | None = None) -> pd.DataFrame:
     if known.isna().any():
         raise UserError(f"{record} has no original for {manifest['file'][known.isna()].iloc[0]}")
     rows = []
-    for task in TASKS.values():
+    for task in (role.task for role in ROLES.values()):
         species = getattr(params, task).species
         mine = manifest["species"].isin(species)
         features = colours(cache, manifest.loc[mine, "index"].to_numpy())

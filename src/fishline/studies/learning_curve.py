@@ -20,7 +20,8 @@ import pandas as pd
 from fishline.core.errors import UserError
 from fishline.core.files import write_csv, write_figure
 from fishline.core.params import Params, load_params
-from fishline.core.paths import BASE, FINETUNED, PLOTS, run_record
+from fishline.core.paths import PLOTS, run_record
+from fishline.core.roles import BASE, FINETUNED
 from fishline.data.dataset import Images, model_images
 from fishline.data.prepare.leaks import leaked
 from fishline.studies.intervals import student_interval
@@ -116,9 +117,9 @@ def main(photographs: str, draws: int) -> None:
     tuner = FineTuner(params, subsets)
     _say_what(asked, counts, subsets)
     options = {"curve.photographs": ", ".join(map(str, sizes)), "curve.draws": draws}
-    logged = stage_params("finetune", params) | options
+    logged = stage_params(FINETUNED.stage, params) | options
     tables = [images.table for images in subsets.values()]
-    tags = {**run_tags("curve", tables, params.split.strategy), **base_tags(run_record(BASE))}
+    tags = run_tags("curve", tables, params.split.strategy) | base_tags(run_record(BASE.folder))
     with run.stage_run("curve", logged, subsets, tags, system_metrics=params.system_metrics) as log:
         rows: list[dict[str, float]] = []
         for size in sizes:

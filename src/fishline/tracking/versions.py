@@ -18,10 +18,10 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from fishline.core.errors import UserError
+from fishline.core.roles import ROLES
 from fishline.tracking.metric_buffer import LOST
 from fishline.tracking.store import connect, store_lock, tracking_uri
 
-NAMES = {"base": "fish-base", "finetuned": "fish-finetuned"}
 CHAMPION = "champion"  # alias of the version that is served
 
 
@@ -50,13 +50,13 @@ class Version:
     @property
     def model(self) -> str:
         """The folder below models/ that it was made in: base or finetuned."""
-        return next((model for model, name in NAMES.items() if name == self.name), self.name)
+        return next((r.folder for r in ROLES.values() if r.registered == self.name), self.name)
 
 
 def register(model: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> int:
     """Register a logged model once, however often asked; its version."""
     store = mlflow.MlflowClient()
-    name = NAMES[model]
+    name = ROLES[model].registered
     with store_lock():
         found = store.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
         if found:
@@ -101,8 +101,8 @@ def _of_run(store: mlflow.MlflowClient, run_id: str) -> Version:
     """The version trained by the run whose id begins with `run_id`."""
     found = [
         each
-        for name in NAMES.values()
-        for each in store.search_model_versions(f"name = '{name}'")
+        for role in ROLES.values()
+        for each in store.search_model_versions(f"name = '{role.registered}'")
         if str(each.run_id).startswith(run_id)
     ]
     if len(found) != 1:
@@ -191,8 +191,8 @@ def known(name: str) -> list[Version]:
     """
     found = versions(name) if "'" not in name else []  # MLflow's search cannot quote it
     if not found:
-        others = [each for each in NAMES.values() if each != name]
-        there = ", ".join(each for each in others if versions(each)) or "none"
+        others = (role.registered for role in ROLES.values() if role.registered != name)
+        there = ", ".join(other for other in others if versions(other)) or "none"
         raise UserError(
             f"{tracking_uri()} has no registered model '{name}'; it has: {there}. "
             "`dvc repro` trains and registers models."

@@ -18,7 +18,8 @@ import pandas as pd
 from fishline.core.files import read_json, require, write_json
 from fishline.core.params import Params
 from fishline.core.paths import METRICS, MODELS, PLOTS, run_record
-from fishline.data.dataset import Images, epoch_length, tasks
+from fishline.core.roles import ROLES
+from fishline.data.dataset import Images, epoch_length
 from fishline.evaluation import figures
 from fishline.evaluation.metrics import classification_report
 from fishline.models import transfer
@@ -128,14 +129,14 @@ def _publish(
     example = train.pixels[train.rows[:1]].numpy()[0]
     model_id = log_model.log_model(log.run_id, model.config, example, folder, logged)
     version = versions.register(job.model, log.run_id, model_id, tags)
-    name = versions.NAMES[job.model]
+    name = ROLES[job.model].registered
     return {"run_id": log.run_id, "model_id": model_id, "name": name, "version": version}
 
 
 def _audit(model: str, params: Params) -> dict[str, Any]:
     """What `split` found of its own leaks; of a model of two tasks the sums, and each task's."""
     audits: dict[str, dict[str, Any]] = read_json(require(METRICS / "split.json", "split"))
-    chosen = {task: audits[task] for task in tasks(model, params)}
+    chosen = {task: audits[task] for task in ROLES[model].tasks(params)}
     if len(chosen) == 1:
         return chosen.popitem()[1]
     copies = "test_images_with_a_copy_in_train"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fishline.core.files import read_json
-from fishline.core.paths import BASE, FINETUNED, MODELS, run_record
+from fishline.core.paths import MODELS, run_record
+from fishline.core.roles import ROLES
 from fishline.models.artifact import ModelConfig
 from fishline.serving.app.answers import percent
 from fishline.tracking import versions
@@ -54,7 +55,7 @@ def registered() -> list[Choice]:
     store = project_root() / "mlflow.db"
     if tracking_uri() == f"sqlite:///{store}" and not store.is_file():
         return []  # looking into it would make it
-    names = reversed(versions.NAMES.values())
+    names = [role.registered for role in reversed(ROLES.values())]
     found = [version for name in names for version in versions.versions(name)]
     found.sort(key=lambda version: CHAMPION not in version.aliases)
     return [Choice(str(version), version.run_id, version) for version in found]
@@ -63,7 +64,7 @@ def registered() -> list[Choice]:
 def folders() -> list[Choice]:
     """The models that `dvc repro` or `dvc pull` left in this folder."""
     found = []
-    for folder in (MODELS / FINETUNED, MODELS / BASE):
+    for folder in (MODELS / name for name in reversed(ROLES)):
         files = [folder / "model.json", folder / "model.safetensors"]
         if all(file.is_file() for file in files):
             found.append(Choice(str(folder), str([file.stat().st_mtime_ns for file in files])))
