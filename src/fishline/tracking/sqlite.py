@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from fishline.core.errors import UserError
@@ -17,7 +17,7 @@ PATIENCE = 20.0  # seconds that a locked database is waited for, as MLflow does
 NOT_A_RUN = ("alembic_version", "workspaces")  # tables that MLflow fills while it makes a store
 
 
-def sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str | URL) -> Path | None:
     """The file of a store in SQLite; None for any other store."""
     try:
         url = make_url(uri)

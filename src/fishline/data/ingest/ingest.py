@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from fishline.core.dvc import dvc
 from fishline.core.errors import UserError
 from fishline.core.folders import exchanging, needs_recovery, recover
 from fishline.core.params import PATH, Params, load_params
@@ -173,7 +173,7 @@ def _link_or_copy(member: Member, target: Path) -> None:
 def _version() -> None:
     command = ["dvc", "add", RAW.as_posix()]
     print(f"{' '.join(command)} …", file=sys.stderr)
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+    done = dvc(*command[1:])
     if done.returncode:
         raise UserError(
             f"the photographs are in {RAW}, but not under version control: `dvc add` said\n\n"
