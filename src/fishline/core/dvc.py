@@ -102,7 +102,7 @@ def share_cache(root: Path, clone: Path) -> None:
 
 def _write_config(path: Path, settings: dict[str, Any]) -> None:
     """As DVC does, but for any letters: DVC itself writes ASCII alone, and reads UTF-8."""
-    from configobj import ConfigObj
+    from configobj import ConfigObj  # type: ignore[import-untyped]
 
     config = ConfigObj(settings)
     config.encoding = "utf-8"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from sqlalchemy.engine import URL, make_url
@@ -50,7 +51,8 @@ def ensure_database(file: Path, artifact_root: str) -> None:
 def _make_tables(file: Path, artifact_root: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore(f"sqlite:///{file}", artifact_root)
+    untyped: Any = SqlAlchemyStore
+    store = untyped(f"sqlite:///{file}", artifact_root)
     store.engine.dispose()
 
 
