@@ -115,8 +115,6 @@ def test_every_help_has_examples_that_are_understood(
     start = " ".join(["fishline", *words])
     examples = [text for text in texts if text.startswith(start) or "$(" + start in text]
     assert examples
-    if words == ["track"]:
-        return  # its example is the subcommand's
     for example in examples:
         line = example.partition("#")[0].partition(" > ")[0].partition("   ")[0]
         line = line.partition("$(")[2].rstrip(')"') if "$(" in line else line
@@ -242,7 +240,7 @@ def test_exit_codes(project: Path, line: str, code: int, said: str) -> None:
     + [(line, "no params.yaml in ") for line in ("check", "audit", "curve", "promote fish-base")]
     + [(f"{line} fish-base", "no project in ") for line in ("models", "history", "rollback")]
     + [(f"{line} fish-base/1", "no project in ") for line in ("provenance", "reproduce")]
-    + [(line, "no project in ") for line in ("compare a b", "runs a", "track sync", "predict x")]
+    + [(line, "no project in ") for line in ("compare a b", "runs a", "predict x")]
     + [("app", "no project in "), ("ingest .", "no DVC project here")],
 )
 def test_outside_of_a_project(

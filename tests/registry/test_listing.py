@@ -3,11 +3,13 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import pytest
 from champions import Shelf, shot, store_in
 from click.testing import CliRunner
@@ -15,9 +17,10 @@ from click.testing import CliRunner
 from fishline.cli.main import main
 from fishline.core.roles import BASE, FINETUNED, ROLES
 from fishline.registry.champion import HistoryEntry
-from fishline.registry.history import said
+from fishline.registry.history import outcome
 from fishline.registry.listing import cells_of, human
-from fishline.tracking.versions import Version, facts
+from fishline.tracking import versions
+from fishline.tracking.versions import Version, as_dict
 
 METRICS = {
     "test_accuracy": 0.9531,
@@ -38,7 +41,7 @@ EMPTY = Version("fish-base", 1, "r" * 32, (), {}, CREATED, {}, {})
 
 
 def test_a_row_of_the_table() -> None:
-    assert list(cells_of(facts(FULL, 2_412_000)).values()) == [
+    assert list(cells_of(as_dict(FULL, 2_412_000)).values()) == [
         "fish-base/3",
         "champion",
         "wet-cod",
@@ -53,9 +56,9 @@ def test_a_row_of_the_table() -> None:
 
 
 def test_what_is_not_known_is_left_empty() -> None:
-    cells = cells_of(facts(EMPTY, None))
+    cells = cells_of(as_dict(EMPTY, None))
     assert [name for name, text in cells.items() if text] == ["model", "created"]
-    json.dumps(facts(EMPTY, None))
+    json.dumps(as_dict(EMPTY, None))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_sizes_for_people(size: int, text: str) -> None:
     ],
 )
 def test_what_the_history_says_of_a_move(entry: HistoryEntry, text: str) -> None:
-    assert said(entry) == text
+    assert outcome(entry) == text
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +155,45 @@ def test_the_history_as_a_table_and_as_json(shelf: Shelf, store: object) -> None
 def test_a_model_that_never_had_a_champion(shelf: Shelf, store: object) -> None:
     shelf.version("fish-young")
     assert "never had a champion" in run("history", "fish-young")
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods of MLflow's client that were called, and what files were asked for."""
+    called: list[str] = []
+    for owner, names in (
+        (mlflow.MlflowClient, ("get_run", "search_runs", "search_experiments",
+                               "search_model_versions", "get_model_version")),
+        (mlflow.artifacts, ("list_artifacts",)),
+    ):  # fmt: skip
+        for name in names:
+            monkeypatch.setattr(owner, name, counted(getattr(owner, name), name, called))
+    return called
+
+
+def counted(method: Callable[..., Any], name: str, called: list[str]) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        called.append(name)
+        return method(*arguments, **options)
+
+    return call
+
+
+def test_many_versions_cost_no_more_requests_than_one(shelf: Shelf, requests: list[str]) -> None:
+    costs = []
+    for number in (1, 3):
+        while len(versions.versions("fish-many")) < number:
+            shelf.version("fish-many", tags={versions.SIZE: "1234"})
+        requests.clear()
+        table = run("models", "fish-many")
+        costs.append(list(requests))
+        assert table.count("1.23 kB") == table.count("1.000 (") == number
+    assert costs[0] == costs[1]
+    assert "list_artifacts" not in costs[0]
+
+
+def test_the_size_is_looked_up_where_no_tag_says_it(shelf: Shelf, requests: list[str]) -> None:
+    version = versions.find("fish-listed/1")
+    weights = shelf.files("fish-listed", 1) / "model.safetensors"
+    assert versions.weights_size(version) == weights.stat().st_size
+    assert "list_artifacts" in requests

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from fishline.cli.main import main
 from fishline.registry import champion as registry_champion
-from fishline.registry.champion import PREVIOUS, HistoryEntry
+from fishline.registry.champion import HistoryEntry
 from fishline.tracking.versions import CHAMPION
 
 
@@ -219,9 +219,7 @@ def test_a_promotion_moves_the_champion_or_nothing(shelf: Shelf, trial: Trial) -
     done = fishline("promote", name, *trial.arguments)
     assert trial.said in done.output
     assert done.exit_code == (0 if trial.champion == 2 else 1), done.output
-    assert shelf.state(name) == (
-        {CHAMPION: 2, PREVIOUS: 1} if trial.champion == 2 else {CHAMPION: 1}
-    )
+    assert shelf.state(name) == {CHAMPION: trial.champion}
     assert [entry["champion"] for entry in shelf.history(name)] == [1, 2][: trial.champion]
     tags = shelf.tags(name, number)
     verdicts = {k.removeprefix("gate."): v for k, v in tags.items() if k.startswith("gate.")}
@@ -267,9 +265,10 @@ def test_rollback_swaps_and_swaps_again(shelf: Shelf) -> None:
     champion(shelf, "fish-back", SOME)
     shelf.version("fish-back", [])
     fishline("promote", "fish-back")
-    for state in ({CHAMPION: 1, PREVIOUS: 2}, {CHAMPION: 2, PREVIOUS: 1}):
+    shelf.store.set_registered_model_alias("fish-back", "previous", "2")  # of an earlier fishline
+    for number in (1, 2):
         assert fishline("rollback", "fish-back").exit_code == 0
-        assert shelf.state("fish-back") == state
+        assert shelf.state("fish-back") == {CHAMPION: number, "previous": 2}
     moved = [(e["action"], e["replaced"], e["champion"]) for e in shelf.history("fish-back")]
     assert moved == [
         ("promote", None, 1),
@@ -332,7 +331,7 @@ def test_a_version_is_chosen_by_its_run_or_its_experiment(shelf: Shelf) -> None:
     assert shelf.state("fish-chosen") == {CHAMPION: 2}  # the newer one
     run = shelf.store.get_model_version("fish-chosen", "1").run_id
     assert fishline("promote", "fish-chosen", "--run", run[:10]).exit_code == 0
-    assert shelf.state("fish-chosen") == {CHAMPION: 1, PREVIOUS: 2}
+    assert shelf.state("fish-chosen") == {CHAMPION: 1}
 
 
 def test_two_at_once_on_one_machine_are_judged_one_after_the_other(shelf: Shelf) -> None:
@@ -353,7 +352,7 @@ def test_two_at_once_on_one_machine_are_judged_one_after_the_other(shelf: Shelf)
     _, second, third = shelf.history(name)
     assert (second["replaced"], third["replaced"]) == (1, second["champion"])
     assert {second["champion"], third["champion"]} == {2, 3}
-    assert shelf.state(name) == {CHAMPION: third["champion"], PREVIOUS: second["champion"]}
+    assert shelf.state(name) == {CHAMPION: third["champion"]}
     assert shelf.tags(name, int(str(third["champion"])))["gate.against"] == (
         f"{name}/{second['champion']}"
     )
@@ -369,19 +368,19 @@ def test_a_move_that_broke_off_is_completed_by_the_next(
     class Power(BaseException):
         pass
 
-    def killed(store: object) -> None:
+    def killed(entry: HistoryEntry) -> HistoryEntry:
         raise Power
 
     with monkeypatch.context() as patch:
-        calls = iter([registry_champion.settle, killed])
-        patch.setattr(registry_champion, "settle", lambda store: next(calls)(store))
+        patch.setattr(HistoryEntry, "as_done", killed)
         with pytest.raises(Power):
             CliRunner().invoke(main, ["promote", name])
-    assert shelf.state(name) == {CHAMPION: 2}  # the champion is whole, the former not yet noted
+    assert shelf.state(name) == {CHAMPION: 2}
+    assert [entry["done"] for entry in shelf.history(name)] == [True, False]
     assert "is the champion already" in fishline("promote", name).output
-    assert shelf.state(name) == {CHAMPION: 2, PREVIOUS: 1}
     assert fishline("rollback", name).exit_code == 0
-    assert shelf.state(name) == {CHAMPION: 1, PREVIOUS: 2}
+    assert shelf.state(name) == {CHAMPION: 1}
+    assert all(entry["done"] for entry in shelf.history(name))
 
 
 # Moves themselves, on a store in memory.
@@ -403,10 +402,6 @@ class ColourBaseline:
     def set_alias(self, alias: str, number: int) -> None:
         self.before()
         self.named[alias] = number
-
-    def drop_alias(self, alias: str) -> None:
-        self.before()
-        self.named.pop(alias, None)
 
     def tags(self) -> dict[str, str]:
         self.before()
@@ -431,11 +426,11 @@ def memory() -> ColourBaseline:
     store = ColourBaseline()
     for replaced, number in ((None, 1), (1, 2)):
         registry_champion.move(store, HistoryEntry("promote", replaced, number, "Ada"))
-    assert store.named == {CHAMPION: 2, PREVIOUS: 1}
+    assert store.named == {CHAMPION: 2}
     return store
 
 
-@pytest.mark.parametrize("when", range(18))
+@pytest.mark.parametrize("when", range(7))
 @pytest.mark.parametrize(
     ("action", "number"),
     [("promote", 4), ("promote", 3), ("rollback", 1)],
@@ -457,18 +452,19 @@ def test_of_two_moves_at_once_the_last_stands_whole(
     registry_champion.move(memory, HistoryEntry("promote", 2, 3, "Ada"))
     assert requests > when
     assert memory.named[CHAMPION] in (3, number)
-    assert memory.named[PREVIOUS] == 2
-    told = registry_champion.history(memory)
-    assert sorted(entry.who for entry in told[2:]) == ["Ada", "Bob"]
-    assert all(entry.done for entry in told)
+    entries = registry_champion.history(memory)
+    assert sorted(entry.who for entry in entries[2:]) == ["Ada", "Bob"]
+    assert all(entry.done for entry in entries)
+    assert entries[-1].champion == memory.named[CHAMPION]
+    assert registry_champion.before(memory) == 2
 
 
 class Dead(Exception):
     pass
 
 
-@pytest.mark.parametrize("requests", range(20))
-def test_killed_after_any_request_the_champion_is_whole_and_the_next_settles(
+@pytest.mark.parametrize("requests", range(10))
+def test_killed_after_any_request_the_champion_is_whole_and_the_next_move_completes_it(
     memory: ColourBaseline, requests: int
 ) -> None:
     left = iter(range(requests))
@@ -489,22 +485,33 @@ def test_killed_after_any_request_the_champion_is_whole_and_the_next_settles(
     entries = registry_champion.history(memory)
     assert [entry.done for entry in entries[2:]] == [moved] * (len(entries) - 2)
     assert moved or not ended
-    registry_champion.settle(memory)
-    assert memory.named == ({CHAMPION: 3, PREVIOUS: 2} if moved else {CHAMPION: 2, PREVIOUS: 1})
+    assert registry_champion.before(memory) == (2 if moved else 1)
+    registry_champion.move(memory, HistoryEntry("promote", memory.named[CHAMPION], 4, "Bob"))
+    assert [entry.done for entry in registry_champion.history(memory)[2:-1]] == [moved] * (
+        len(entries) - 2
+    )
 
 
 def test_a_champion_set_by_hand_is_respected(memory: ColourBaseline) -> None:
     memory.named[CHAMPION] = 5
-    registry_champion.settle(memory)
-    assert memory.named == {CHAMPION: 5, PREVIOUS: 1}
+    assert registry_champion.before(memory) == 2
     registry_champion.move(memory, HistoryEntry("promote", 5, 6, "Ada"))
-    assert memory.named == {CHAMPION: 6, PREVIOUS: 5}
+    assert registry_champion.before(memory) == 5
 
 
 def test_a_former_champion_that_was_deleted_is_no_previous(memory: ColourBaseline) -> None:
     del memory.of[1]
-    registry_champion.settle(memory)
-    assert memory.named == {CHAMPION: 2}
+    assert registry_champion.before(memory) is None
+
+
+def test_the_history_has_the_order_of_moving_not_of_asking(memory: ColourBaseline) -> None:
+    first, second = (HistoryEntry("promote", 2, number, "Ada") for number in (3, 4))
+    for entry in (second, first):
+        registry_champion.move(memory, entry)
+    assert first.time < second.time
+    entries = registry_champion.history(memory)
+    assert [entry.champion for entry in entries] == [1, 2, 4, 3]
+    assert entries[2].when < entries[3].when
 
 
 def test_a_foreign_tag_is_no_move(memory: ColourBaseline) -> None:

@@ -33,6 +33,14 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
         yield made
 
 
+def test_in_a_folder_of_any_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with toy_project(tmp_path / "café") as made:
+        made.dvc("remote", "add", "--default", "store", str(tmp_path / "remote"))
+        made.commit()
+        made.train()
+        reproduce.main("fish-base/1", None, as_json=False)
+
+
 def everything(toy: Toy, digests: Callable[[Path], dict[str, str]]) -> object:
     """All that a reproduction must leave as it is: files, DVC's cache, refs, index."""
     files = {

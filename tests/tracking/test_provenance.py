@@ -47,6 +47,23 @@ def test_changed_parameters_and_new_code_make_it_dirty(checkout: Path) -> None:
     assert tags["git.dirty.files"] == "params.yaml src/"
 
 
+def test_below_the_root_of_its_repository_files_are_named_from_the_project(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = checkout / "café project"
+    (project / "src").mkdir(parents=True)
+    for name in ("params.yaml", "src/model.py"):
+        (project / name).touch()
+    git("add", "--all", cwd=checkout)
+    git("commit", "--quiet", "--message", "below", cwd=checkout)
+    (project / "params.yaml").write_text("lr: 1")
+    (checkout / "params.yaml").write_text("of another project")
+    monkeypatch.chdir(project)
+    assert provenance.git_tags()["git.dirty.files"] == "params.yaml"
+    (project / "src/new.py").touch()
+    assert provenance.git_tags()["git.dirty.files"] == "params.yaml src/new.py"
+
+
 def test_what_stages_write_does_not_make_it_dirty(checkout: Path) -> None:
     (checkout / "dvc.lock").touch()
     (checkout / "metrics").mkdir()

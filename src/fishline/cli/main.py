@@ -23,7 +23,7 @@ SECTIONS = {
     "Stages": [*stages.STAGES],
     "Models": [str(command.name) for command in models.COMMANDS],
     "Use": ["predict", "app"],
-    "More": ["curve", "track", "completion"],
+    "More": ["curve", "completion"],
 }
 
 
@@ -210,27 +210,6 @@ def app(host: str, port: int, max_upload_mb: int) -> None:
     from fishline.serving.app.launch import app
 
     app(host, port, max_upload_mb)
-
-
-@main.group()
-def track() -> None:
-    """Send to MLflow what it did not take.
-
-    \b
-    fishline track sync
-    """
-
-
-@track.command(cls=WithStore)
-def sync() -> None:
-    """Send what the tracking store did not take while a model was trained.
-
-    \b
-    fishline track sync
-    """
-    from fishline.tracking.sync import sync
-
-    sync()
 
 
 @main.command()

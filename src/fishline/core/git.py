@@ -34,7 +34,8 @@ def git(
             env={**os.environ, **(environment or {})},
             input=given if given is not None else "",
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             check=True,
         )
     except subprocess.CalledProcessError as error:
@@ -59,6 +60,19 @@ def identity(seconds: int) -> dict[str, str]:
             ("DATE", f"@{seconds} +0000"),
         )
     }
+
+
+def changed_files(*paths: str) -> list[str]:
+    """What differs from HEAD below `paths`, new files too: names from the working folder.
+
+    None where git cannot tell. Git itself names them from the repository's root.
+    """
+    try:
+        above = git("rev-parse", "--show-prefix")
+        listed = git("status", "--porcelain", "--no-renames", "-z", "--", *paths)
+    except GitError:
+        return []
+    return [entry[3:].removeprefix(above) for entry in listed.split("\0") if entry]
 
 
 def commit_of(revision: str, cwd: Path | None = None) -> str:

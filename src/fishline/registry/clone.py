@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
+from fishline.core.dvc import data_files, dvc, missing_from_cache, share_cache
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, git
 
@@ -31,24 +29,8 @@ def clone(root: Path, ref: str, folder: Path) -> Path:
         raise UserError(f"git cannot make a clone in {folder}: {error}") from None
     project = folder / inside
     (project / "dvc.lock").unlink(missing_ok=True)
-    _share_cache(root, project)
+    share_cache(root, project)
     return project
-
-
-def _share_cache(root: Path, project: Path) -> None:
-    """Have DVC use the cache and the remotes of `root`, whose paths may be relative to it."""
-    from dvc.config import Config
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        used = repo.config
-        cache, links = repo.cache.local_cache_dir, used["cache"].get("type", [])
-    with Config(str(project / ".dvc"), validate=False).edit("local", validate=False) as settings:
-        settings["cache"] = {"dir": cache} | ({"type": ",".join(links)} if links else {})
-        settings["remote"] = used["remote"]
-        settings["core"] = {"site_cache_dir": str(project / ".dvc/tmp/site")}
-        if "remote" in used["core"]:
-            settings["core"]["remote"] = used["core"]["remote"]
 
 
 def fetch_data(project: Path, stage: str) -> None:
@@ -57,29 +39,14 @@ def fetch_data(project: Path, stage: str) -> None:
     Raises:
         UserError: some of it is neither in the cache nor in a remote; the message names it.
     """
-    from dvc.repo import Repo
-
-    with Repo(str(project)) as repo:
-        needed = repo.stage.collect(f"{project}/dvc.yaml:{stage}", with_deps=True)
-        names = {Path(each.path) for each in needed if each.path.endswith(".dvc")}
-    targets = sorted(path.relative_to(project.resolve()).as_posix() for path in names)
+    targets = data_files(project, stage)
     if not targets:
         return
-    pulled = _dvc(project, "pull", *targets)
+    pulled = dvc("pull", *targets, cwd=project)
     if pulled.returncode:
-        missing = _missing(project) or [target.removesuffix(".dvc") for target in targets]
+        missing = missing_from_cache(project) or [target.removesuffix(".dvc") for target in targets]
         more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
         raise UserError(
             "data of then is neither in DVC's cache nor in a remote: "
             f"{', '.join(missing[:SHOWN])}{more}\n{pulled.stderr.strip()}"
         )
-
-
-def _missing(project: Path) -> list[str]:
-    status = _dvc(project, "data", "status", "--granular", "--json")
-    return list(json.loads(status.stdout).get("not_in_cache", [])) if not status.returncode else []
-
-
-def _dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)

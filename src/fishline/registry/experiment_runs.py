@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from fishline.core.dvc import read_at
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, git
 from fishline.core.paths import run_record
@@ -41,19 +42,16 @@ def experiments() -> list[Experiment]:
         )
     except GitError:
         return []
-    found = (EXPERIMENT.fullmatch(line) for line in listed.splitlines())
-    return [Experiment(each[4], each[1], each[2] + each[3]) for each in found if each]
+    matches = (EXPERIMENT.fullmatch(line) for line in listed.splitlines())
+    return [Experiment(match[4], match[1], match[2] + match[3]) for match in matches if match]
 
 
 def trained_by(model: str, commit: str) -> str:
     """The id of the run that trained models/<model> as `commit` has it; "" if DVC has no record."""
-    import dvc.api
-    from dvc.exceptions import DvcException
-
+    record = read_at(run_record(model), project_root(), commit)
     try:
-        record = dvc.api.read(run_record(model).as_posix(), repo=str(project_root()), rev=commit)
-        return str(json.loads(record)["run_id"])
-    except (DvcException, OSError, ValueError, KeyError):
+        return str(json.loads(record or "{}").get("run_id", ""))
+    except ValueError:
         return ""
 
 
@@ -109,22 +107,22 @@ def main(name: str, as_json: bool) -> None:
     Raises:
         UserError: neither git nor the store knows the experiment.
     """
-    found = list(runs_of(name))
+    runs = list(runs_of(name))
     names = sorted({experiment.name for experiment in experiments()})
-    if not found and name not in names:
+    if not runs and name not in names:
         raise UserError(
             f"no experiment '{name}' here, and no run of one in the store. "
             f"Experiments here: {', '.join(names) or 'none'}"
         )
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(runs, indent=2))
         return
-    for each in found:
-        score = each["test_accuracy"]
+    for run in runs:
+        score = run["test_accuracy"]
         click.echo(
-            f"{each['run']}  {each['stage']:<10}  {each['version'] or '-':<18}  {each['status']}"
+            f"{run['run']}  {run['stage']:<10}  {run['version'] or '-':<18}  {run['status']}"
             + (f"  test accuracy {score:.3f}" if score is not None else "")
-            + ("  (restored: computed earlier, not by this experiment)" if each["restored"] else "")
+            + ("  (restored: computed earlier, not by this experiment)" if run["restored"] else "")
         )
-    if not found:
+    if not runs:
         click.echo(f"{name} has no run: it trained nothing, or its record is in no DVC cache")

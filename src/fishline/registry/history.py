@@ -15,12 +15,12 @@ from fishline.tracking.aliases import RegisteredModel
 
 
 def history(name: str, as_json: bool) -> None:
-    """Print every move of the champion of `name`, the oldest first.
+    """Print every move of the champion of `name` in the order in which they were made.
 
     Raises:
         UserError: there is no such model.
     """
-    versions.known(name)
+    versions.require_versions(name)
     entries = champion.history(RegisteredModel(name))
     if as_json:
         return click.echo(json.dumps([asdict(e) for e in entries], indent=2, ensure_ascii=False))
@@ -32,12 +32,12 @@ def history(name: str, as_json: bool) -> None:
 
 
 def _row(entry: HistoryEntry) -> list[str]:
-    time = entry.time[:19].replace("T", " ")
+    time = entry.when[:19].replace("T", " ")
     former = "none" if entry.replaced is None else str(entry.replaced)
-    return [time, entry.action, former, str(entry.champion), entry.who, said(entry)]
+    return [time, entry.action, former, str(entry.champion), entry.who, outcome(entry)]
 
 
-def said(entry: HistoryEntry) -> str:
+def outcome(entry: HistoryEntry) -> str:
     """What the gate said of a move, and whether the move came to its end."""
     failed = [rule for rule, text in entry.verdicts.items() if not text.startswith("pass")]
     if not entry.verdicts:
@@ -46,6 +46,6 @@ def said(entry: HistoryEntry) -> str:
         gate = f"forced against {', '.join(failed)}"
     else:
         gate = "passed"
-    parts = [gate, f'"{entry.reason}"' if entry.reason else ""]
+    reason = f'"{entry.reason}"' if entry.reason else ""
     broken = "" if entry.done else "broke off, champion not moved"
-    return "; ".join(part for part in [*parts, broken] if part)
+    return "; ".join(filter(None, [gate, reason, broken]))

@@ -115,7 +115,7 @@ def _promoted(version: Version | None) -> list[dict[str, str]]:
         return []
     entries = champion.history(RegisteredModel(version.name))
     return [
-        {"action": entry.action, "who": entry.who, "time": entry.time, "reason": entry.reason}
+        {"action": entry.action, "who": entry.who, "time": entry.when, "reason": entry.reason}
         for entry in entries
         if entry.done and entry.champion == version.number
     ]

@@ -9,7 +9,7 @@ import click
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from fishline.core.roles import ROLES
-from fishline.tracking import versions as tracking_versions
+from fishline.tracking import versions
 
 HEAD = "model,aliases,experiment,commit,data,split,accuracy (95 %),worst,size,created".split(",")
 UNITS = ("B", "kB", "MB", "GB")
@@ -22,15 +22,12 @@ def models(name: str | None, as_json: bool) -> None:
         UserError: there is no such model.
     """
     names = [role.registered for role in ROLES.values()]
-    versions = (
-        tracking_versions.known(name)
+    registered = (
+        versions.require_versions(name)
         if name
-        else [v for each in names for v in tracking_versions.versions(each)]
+        else [version for model in names for version in versions.versions(model)]
     )
-    rows = [
-        tracking_versions.facts(version, tracking_versions.weights_size(version))
-        for version in versions
-    ]
+    rows = [versions.as_dict(version, versions.weights_size(version)) for version in registered]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif not rows:
@@ -42,7 +39,7 @@ def models(name: str | None, as_json: bool) -> None:
 
 
 def cells_of(row: dict[str, Any]) -> dict[str, str]:
-    """A row of the table, from what `facts` returned."""
+    """A row of the table, from what `versions.as_dict` returned."""
     interval = row["test_accuracy_interval"]
     between = "" if interval is None else f" ({interval[0]:.3f}–{interval[1]:.3f})"
     return {

@@ -18,7 +18,7 @@ from fishline.core.git import GitError, git
 from fishline.core.params import Gate, load_params
 from fishline.registry import champion as registry_champion
 from fishline.registry import gate, git_tags
-from fishline.registry.champion import PREVIOUS, HistoryEntry
+from fishline.registry.champion import HistoryEntry
 from fishline.registry.gate import Verdict
 from fishline.tracking import versions as tracking_versions
 from fishline.tracking.aliases import RegisteredModel, needs_registry
@@ -52,17 +52,15 @@ def promote(
     while not moved:  # judged again if the champion, which it is judged against, has changed
         champion = _version(name, store.aliases().get(CHAMPION))
         if champion and champion.number == candidate.number:
-            with needs_registry(), store_lock():
-                registry_champion.settle(store)
             return _say(f"{candidate} is the champion already", as_json, candidate, champion)
         verdicts = _judge(store, candidate, champion, settings)
         if not as_json:
             _show(verdicts, candidate, champion)
-        refused = [each for each in verdicts if not each.passed]
+        refused = [verdict for verdict in verdicts if not verdict.passed]
         if refused and not force:
             if as_json:
                 _say("", True, candidate, champion, verdicts)
-            why = "\n".join(f"  {each.rule}: {each.figures}" for each in refused)
+            why = "\n".join(f"  {verdict.rule}: {verdict.figures}" for verdict in refused)
             raise UserError(
                 f"{candidate} is not promoted; {champion or 'no version'} stays champion\n{why}\n"
                 '`--force --reason "…"` promotes it nevertheless.'
@@ -73,26 +71,24 @@ def promote(
             candidate.number,
             whoever(),
             reason,
-            {each.rule: str(each) for each in verdicts},
+            {verdict.rule: str(verdict) for verdict in verdicts},
         )
         moved = _move(store, entry, candidate)
-    said = f"{candidate} is the champion now" + f", {champion} the previous" * bool(champion)
-    _say(said, as_json, candidate, champion, verdicts, moved=True)
+    done = f"{candidate} is the champion now" + f", in place of {champion}" * bool(champion)
+    _say(done, as_json, candidate, champion, verdicts, moved=True)
 
 
 def rollback(name: str, as_json: bool = False) -> None:
-    """Swap the champion with the version that it replaced.
+    """Make the version champion again that the champion replaced.
 
     Raises:
         UserError: there is no previous champion.
     """
-    tracking_versions.known(name)
+    tracking_versions.require_versions(name)
     store = RegisteredModel(name)
-    with needs_registry(), store_lock():
-        registry_champion.settle(store)
-        aliases = store.aliases()
-    champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
-    if champion is None or previous is None or champion == previous:
+    with needs_registry():
+        champion, previous = store.aliases().get(CHAMPION), registry_champion.before(store)
+    if champion is None or previous is None:
         raise UserError(
             f"{name} has no previous champion to go back to; `fishline promote {name} --version N` "
             f"makes version N the champion, `fishline models {name}` lists them"
@@ -100,12 +96,12 @@ def rollback(name: str, as_json: bool = False) -> None:
     back = tracking_versions.find(f"{name}/{previous}")
     if not _move(store, HistoryEntry("rollback", champion, previous, whoever()), back):
         raise UserError(f"somebody else moved the champion of {name} meanwhile; look, then decide")
-    said = f"{name}/{previous} is the champion again, {name}/{champion} the previous"
-    _say(said, as_json, back, _version(name, champion), moved=True)
+    done = f"{name}/{previous} is the champion again, in place of {name}/{champion}"
+    _say(done, as_json, back, _version(name, champion), moved=True)
 
 
 def _say(
-    said: str,
+    text: str,
     as_json: bool,
     candidate: Version,
     former: Version | None,
@@ -121,12 +117,12 @@ def _say(
         "former": str(former) if former else None,
         "verdicts": [asdict(verdict) for verdict in verdicts],
     }
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else said)
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else text)
 
 
 def _show(verdicts: Sequence[Verdict], candidate: Version, champion: Version | None) -> None:
     click.echo(f"{candidate} against {champion or 'no champion'}:")
-    rows = [[each.rule, "pass" if each.passed else "FAIL", each.figures] for each in verdicts]
+    rows = [[v.rule, "pass" if v.passed else "FAIL", v.figures] for v in verdicts]
     click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
 
 
@@ -137,8 +133,8 @@ def _judge(
     from fishline.registry.gate_facts import facts  # loads torch
 
     verdicts = gate.judge(facts(candidate, champion), settings)
-    passed = all(each.passed for each in verdicts)
-    tags = {each.rule: str(each) for each in verdicts} | {
+    passed = all(verdict.passed for verdict in verdicts)
+    tags = {verdict.rule: str(verdict) for verdict in verdicts} | {
         "verdict": "pass" if passed else "FAIL",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "against": str(champion or "none"),
@@ -172,24 +168,24 @@ def find_candidate(
     """
     if sum(choice is not None for choice in (number, run, experiment)) > 1:
         raise UserError("--version, --run and --experiment exclude each other")
-    versions = tracking_versions.known(name)
+    versions = tracking_versions.require_versions(name)
     if number is not None:
-        found = [each for each in versions if each.number == number]
-        have = ", ".join(str(each.number) for each in reversed(versions))
+        candidates = [v for v in versions if v.number == number]
+        have = ", ".join(str(v.number) for v in reversed(versions))
     elif run is not None:
-        found = [each for each in versions if run and each.run_id.startswith(run)]
-        if len({each.run_id for each in found}) > 1:
-            raise UserError(f"{len(found)} runs of {name} begin with {run}; write more of the id")
-        have = ", ".join(f"{each.run_id[:8]} (version {each.number})" for each in versions)
+        candidates = [v for v in versions if run and v.run_id.startswith(run)]
+        if (runs := len({v.run_id for v in candidates})) > 1:
+            raise UserError(f"{runs} runs of {name} begin with {run}; write more of the id")
+        have = ", ".join(f"{v.run_id[:8]} (version {v.number})" for v in versions)
     elif experiment is not None:
-        found = [each for each in versions if each.tags.get("dvc.exp") == experiment]
+        candidates = [v for v in versions if v.tags.get("dvc.exp") == experiment]
         have = ", ".join(dict.fromkeys(e for v in versions if (e := v.tags.get("dvc.exp"))))
     else:
         return versions[0]
-    if not found:
+    if not candidates:
         choice = f"version {number}" if number is not None else f"version of {run or experiment}"
         raise UserError(f"{name} has no {choice}. There are: {have or 'no experiments'}")
-    return found[0]
+    return candidates[0]
 
 
 def _version(name: str, number: int | None) -> Version | None:

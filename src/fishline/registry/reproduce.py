@@ -22,6 +22,7 @@ from typing import Any
 import click
 import psutil
 
+from fishline.core.dvc import dvc_command
 from fishline.core.errors import UserError
 from fishline.core.files import read_json
 from fishline.core.git import commit_of
@@ -140,7 +141,7 @@ def run_stages(place: Path, tags: Mapping[str, str], quiet: bool) -> None:
     Raises:
         UserError: a stage failed.
     """
-    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "--no-commit", STAGE]
+    command = dvc_command("repro", "--no-run-cache", "--no-commit", STAGE)
     process = psutil.Popen(
         command,
         cwd=place,
@@ -151,9 +152,9 @@ def run_stages(place: Path, tags: Mapping[str, str], quiet: bool) -> None:
         code = process.wait()
     except BaseException:  # nothing of it may still write while the clone is removed
         started = [process, *process.children(recursive=True)]
-        for each in started:
+        for child in started:
             with suppress(psutil.NoSuchProcess):
-                each.kill()
+                child.kill()
         psutil.wait_procs(started, timeout=10)
         raise
     if code:

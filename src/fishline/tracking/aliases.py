@@ -25,8 +25,8 @@ class RegisteredModel:
         self._store = connect()
 
     def aliases(self) -> dict[str, int]:
-        found = self._store.get_registered_model(self.name).aliases
-        return {alias: int(number) for alias, number in found.items()}
+        aliases = self._store.get_registered_model(self.name).aliases
+        return {alias: int(number) for alias, number in aliases.items()}
 
     def set_alias(self, alias: str, number: int) -> None:
         """Point `alias` to a version."""
@@ -35,9 +35,6 @@ class RegisteredModel:
             self._store.set_registered_model_alias(self.name, alias, str(number))
         except MlflowException:
             self._store.set_registered_model_alias(self.name, alias, str(number))
-
-    def drop_alias(self, alias: str) -> None:
-        self._store.delete_registered_model_alias(self.name, alias)
 
     def tags(self) -> dict[str, str]:
         return dict(self._store.get_registered_model(self.name).tags)
@@ -71,5 +68,5 @@ def needs_registry() -> Iterator[None]:
         raise UserError(
             f"the registry in {tracking_uri()} cannot be used: {short(error)}\n"
             "The champion is the former or the new one, never half of either; `fishline history` "
-            "says which, and the same command again completes what is missing."
+            "says which."
         ) from None

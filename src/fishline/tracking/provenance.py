@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from fishline.core.dvc import stage_param_keys
 from fishline.core.files import read_json
-from fishline.core.git import GitError, git
+from fishline.core.git import GitError, changed_files, git
 from fishline.core.params import Params
 from fishline.core.yaml_files import flatten, read_yaml
 
@@ -39,12 +40,11 @@ def git_tags() -> dict[str, str]:
     dirty here, and DVC keeps them in the experiment's own commit.
     """
     commit = os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--", *CODE)
     if not commit:
         return {"git.commit": "unknown", "git.dirty": "unknown"}
-    files = " ".join(line.strip().partition(" ")[2].strip() for line in changed.splitlines())
+    changed = changed_files(*CODE)
     return {"git.commit": commit, "git.dirty": str(bool(changed)).lower()} | (
-        {"git.dirty.files": files} if files else {}
+        {"git.dirty.files": " ".join(changed)} if changed else {}
     )
 
 
@@ -94,7 +94,7 @@ def environment_hash() -> str:
 
 def _processor() -> str:
     try:  # Linux alone; elsewhere the platform module knows
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -112,16 +112,10 @@ def stage_params(stage: str, params: Params) -> dict[str, Any]:
 
     The graph in dvc.yaml decides; outside a DVC project, all parameters.
     """
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
-
     flat = flatten(params.model_dump())
-    try:
-        with Repo() as repo:
-            stages = repo.stage.collect(stage, with_deps=True)
-    except NotDvcRepoError:
+    keys = stage_param_keys(stage)
+    if keys is None:
         return flat
-    keys = {key for found in stages for dependency in found.params for key in dependency.params}
     return {
         k: v for k, v in flat.items() if any(k == key or k.startswith(f"{key}.") for key in keys)
     }

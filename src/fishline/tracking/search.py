@@ -28,15 +28,15 @@ def runs(condition: str = "") -> list[Run]:
     """The experiment's runs, newest first, that fulfil `condition`, in MLflow's search words."""
     store = connect()
     experiment = store.get_experiment_by_name(experiment_name())
-    found: list[Any] = []
+    listed: list[Any] = []
     token = None
     while experiment:
         page = store.search_runs([experiment.experiment_id], condition, page_token=token)
-        found += page
+        listed += page
         token = page.token
         if not token:
             break
-    return [_run(each) for each in found]
+    return [_run(run) for run in listed]
 
 
 def get_run(run_id: str) -> Run | None:
@@ -47,7 +47,7 @@ def get_run(run_id: str) -> Run | None:
         return None
 
 
-def _run(found: Any) -> Run:
-    started = datetime.fromtimestamp(found.info.start_time / 1000, UTC)
-    data = found.data
-    return Run(found.info.run_id, found.info.status, started, data.tags, data.metrics, data.params)
+def _run(run: Any) -> Run:
+    started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    data = run.data
+    return Run(run.info.run_id, run.info.status, started, data.tags, data.metrics, data.params)

@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from fishline.core.errors import UserError
 from fishline.tracking.metric_buffer import LOST, short
 from fishline.tracking.provenance import project_root
+from fishline.tracking.sqlite import ensure_database, sqlite_file, why_unusable
 
 # What MLflow does to its tables is not what a stage's reader looks for.
 for _name in ("mlflow", "alembic"):
@@ -69,11 +70,15 @@ def connect() -> mlflow.MlflowClient:
     mlflow.set_tracking_uri(uri)
     name = experiment_name()
     try:
+        if file := sqlite_file(uri):
+            ensure_database(file, _artifact_folder())
         with store_lock():
             client = mlflow.MlflowClient()  # makes the tables of a new store
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 _create_experiment(client, name, uri)
+    except UserError:
+        raise
     except Exception as error:  # each kind of store fails in its own ways
         raise unusable(error) from None
     if experiment is not None and experiment.lifecycle_stage == "deleted":
@@ -98,19 +103,30 @@ def _artifact_root(uri: str) -> str | None:
     # working directory, which for a queued experiment is a temporary folder.
     if urlparse(uri).scheme in ("http", "https", "databricks"):
         return None
+    return _artifact_folder()
+
+
+def _artifact_folder() -> str:
     return (project_root() / "mlartifacts").as_uri()
 
 
 def unusable(error: Exception) -> UserError:
-    return UserError(
-        f"the tracking store {tracking_uri()} cannot be used: {error}\n"
-        "Check MLFLOW_TRACKING_URI, or unset it to use mlflow.db in the project."
+    """What is wrong with the store, where it is, and what to do."""
+    uri = tracking_uri()
+    file = sqlite_file(uri)
+    message = (
+        why_unusable(file, str(error))
+        if file
+        else f"the tracking store {uri} cannot be used: {error}"
     )
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        message += "\nCheck MLFLOW_TRACKING_URI, or unset it to use mlflow.db in the project."
+    return UserError(message)
 
 
 KEPT = (
     "The training is done and kept in .fishline/checkpoints. When that is mended, `dvc repro` "
-    "stores the model without training again; `fishline track sync` sends the metrics alone."
+    "stores the model and its metrics without training again."
 )
 NOT_KEPT = (
     "No checkpoint holds the finished training. When that is mended, `dvc repro` trains on from "

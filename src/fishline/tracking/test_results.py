@@ -46,7 +46,9 @@ def log_tests(
         if path.name.endswith("-confusion.png"):  # MLflow compares the files of a run's root alone
             client.log_artifact(record["run_id"], str(path))
     client.log_dict(record["run_id"], dict(species), "test/species.json")
-    client.log_text(record["run_id"], predictions.read_text(), "test/predictions.csv")
+    client.log_text(
+        record["run_id"], predictions.read_text(encoding="utf-8"), "test/predictions.csv"
+    )
     return True
 
 

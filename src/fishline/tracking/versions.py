@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities import Run, ViewType
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from fishline.core.errors import UserError
@@ -22,6 +24,8 @@ from fishline.core.roles import ROLES
 from fishline.tracking.metric_buffer import LOST
 from fishline.tracking.store import connect, store_lock, tracking_uri
 
+SIZE = "weights.bytes"  # tag of a version
+PAGE = 100  # runs in one request
 CHAMPION = "champion"  # alias of the version that is served
 
 
@@ -58,22 +62,37 @@ def register(model: str, run_id: str, model_id: str, tags: Mapping[str, str]) ->
     store = mlflow.MlflowClient()
     name = ROLES[model].registered
     with store_lock():
-        found = store.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
-        if found:
-            return int(found[0].version)
-        registered = mlflow.register_model(
-            f"models:/{model_id}", name, tags={**tags, "run_id": run_id}
-        )
+        there = store.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
+        if there:
+            return int(there[0].version)
+        size = _listed_size(f"models:/{model_id}")
+        own = {"run_id": run_id} | ({} if size is None else {SIZE: str(size)})
+        registered = mlflow.register_model(f"models:/{model_id}", name, tags={**tags, **own})
     return int(registered.version)
 
 
 def versions(name: str) -> list[Version]:
     """All versions of a model, the newest first; none if the model is not registered."""
     store = connect()
-    found = store.search_model_versions(f"name = '{name}'")
-    aliases = _aliases(store, name) if found else {}
-    newest = sorted(found, key=lambda each: int(each.version), reverse=True)
-    return [_version(store, each, aliases) for each in newest]
+    registered = store.search_model_versions(f"name = '{name}'")
+    if not registered:
+        return []
+    aliases = _aliases(store, name)
+    runs = _runs(store, [str(version.run_id) for version in registered])
+    newest = sorted(registered, key=lambda version: int(version.version), reverse=True)
+    return [_version(version, runs.get(str(version.run_id)), aliases) for version in newest]
+
+
+def _runs(store: mlflow.MlflowClient, ids: list[str]) -> dict[str, Run]:
+    """Runs by id, also deleted ones, in one request for many; without those that are gone."""
+    experiments = [e.experiment_id for e in store.search_experiments(view_type=ViewType.ALL)]
+    runs: dict[str, Run] = {}
+    for start in range(0, len(ids), PAGE):
+        quoted = ", ".join(f"'{run_id}'" for run_id in ids[start : start + PAGE])
+        condition = f"attributes.run_id IN ({quoted})"
+        page = store.search_runs(experiments, condition, ViewType.ALL, max_results=PAGE)
+        runs |= {run.info.run_id: run for run in page}
+    return runs
 
 
 def find(reference: str) -> Version:
@@ -89,35 +108,35 @@ def find(reference: str) -> Version:
     name, separator, rest = re.fullmatch(r"([^/@]*)([/@]?)(.*)", text).groups()  # type: ignore[union-attr]
     try:
         if separator == "/":
-            found = store.get_model_version(name, rest)
+            registered = store.get_model_version(name, rest)
         else:
-            found = store.get_model_version_by_alias(name, rest or CHAMPION)
+            registered = store.get_model_version_by_alias(name, rest or CHAMPION)
     except MlflowException:
         raise UserError(_unknown(store, reference, name)) from None
-    return _version(store, found, _aliases(store, name))
+    return _with_run(store, registered)
 
 
 def _of_run(store: mlflow.MlflowClient, run_id: str) -> Version:
     """The version trained by the run whose id begins with `run_id`."""
-    found = [
-        each
+    registered = [
+        version
         for role in ROLES.values()
-        for each in store.search_model_versions(f"name = '{role.registered}'")
-        if str(each.run_id).startswith(run_id)
+        for version in store.search_model_versions(f"name = '{role.registered}'")
+        if str(version.run_id).startswith(run_id)
     ]
-    if len(found) != 1:
-        several = f"{len(found)} registered models are of runs that begin with"
-        raise UserError(f"{several if found else 'no registered model is of run'} {run_id}")
-    return _version(store, found[0], _aliases(store, found[0].name))
+    if len(registered) != 1:
+        several = f"{len(registered)} registered models are of runs that begin with"
+        raise UserError(f"{several if registered else 'no registered model is of run'} {run_id}")
+    return _with_run(store, registered[0])
 
 
 def _unknown(store: mlflow.MlflowClient, reference: str, name: str) -> str:
     """What to say of a reference that leads nowhere."""
-    there = {each.name: each for each in store.search_registered_models()}
+    there = {model.name: model for model in store.search_registered_models()}
     if name not in there:
         names = ", ".join(sorted(there)) or "none; `dvc repro` trains and registers models"
         return f"{reference}: {tracking_uri()} has no registered model '{name}'. It has: {names}"
-    numbers = sorted(int(each.version) for each in store.search_model_versions(f"name = '{name}'"))
+    numbers = sorted(int(v.version) for v in store.search_model_versions(f"name = '{name}'"))
     aliases = ", ".join(sorted(there[name].aliases)) or "none"
     have = f"{name} has the versions {', '.join(map(str, numbers))} and the aliases: {aliases}"
     wanted = reference.removeprefix("models:/")
@@ -137,21 +156,26 @@ def _aliases(store: mlflow.MlflowClient, name: str) -> dict[str, list[str]]:
     return named
 
 
-def _version(store: mlflow.MlflowClient, found: Any, aliases: Mapping[str, list[str]]) -> Version:
+def _with_run(store: mlflow.MlflowClient, registered: ModelVersion) -> Version:
     try:
-        data = store.get_run(found.run_id).data
-        metrics, params = dict(data.metrics), dict(data.params)
-    except MlflowException:  # the run was deleted for good
-        metrics, params = {}, {}
+        run = store.get_run(str(registered.run_id))
+    except MlflowException:  # deleted for good
+        run = None
+    return _version(registered, run, _aliases(store, registered.name))
+
+
+def _version(
+    registered: ModelVersion, run: Run | None, aliases: Mapping[str, list[str]]
+) -> Version:
     return Version(
-        name=found.name,
-        number=int(found.version),
-        run_id=str(found.run_id),
-        aliases=tuple(sorted(aliases.get(str(found.version), []))),
-        tags=dict(found.tags),
-        created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-        metrics=metrics,
-        params=params,
+        name=registered.name,
+        number=int(registered.version),
+        run_id=str(registered.run_id),
+        aliases=tuple(sorted(aliases.get(str(registered.version), []))),
+        tags=dict(registered.tags),
+        created=datetime.fromtimestamp(registered.creation_timestamp / 1000, UTC),
+        metrics=dict(run.data.metrics) if run else {},
+        params=dict(run.data.params) if run else {},
     )
 
 
@@ -175,34 +199,40 @@ def fetch(version: Version, folder: Path) -> Path:
 def run_file(version: Version, path: str, folder: Path) -> Path | None:
     """Download one file of the run that trained `version`; None if it has no such file."""
     try:
-        found = mlflow.artifacts.download_artifacts(
+        file = mlflow.artifacts.download_artifacts(
             run_id=version.run_id, artifact_path=path, dst_path=tempfile.mkdtemp(dir=folder)
         )
     except (*LOST, OSError):
         return None
-    return Path(found)
+    return Path(file)
 
 
-def known(name: str) -> list[Version]:
+def require_versions(name: str) -> list[Version]:
     """All versions of `name`, the newest first.
 
     Raises:
         UserError: there are none.
     """
-    found = versions(name) if "'" not in name else []  # MLflow's search cannot quote it
-    if not found:
+    registered = versions(name) if "'" not in name else []  # MLflow's search cannot quote it
+    if not registered:
         others = (role.registered for role in ROLES.values() if role.registered != name)
         there = ", ".join(other for other in others if versions(other)) or "none"
         raise UserError(
             f"{tracking_uri()} has no registered model '{name}'; it has: {there}. "
             "`dvc repro` trains and registers models."
         )
-    return found
+    return registered
 
 
 def weights_size(version: Version) -> int | None:
     """Bytes of the weights of a registered model; None if its files are gone."""
-    root = f"models:/{version.name}/{version.number}"
+    if size := version.tags.get(SIZE):
+        return int(size)
+    return _listed_size(f"models:/{version.name}/{version.number}")
+
+
+def _listed_size(root: str) -> int | None:
+    """Bytes of the weights below a model's URI, by two requests."""
     try:
         inside = mlflow.artifacts.list_artifacts(f"{root}/artifacts")
         files: list[Any] = [
@@ -217,7 +247,7 @@ def weights_size(version: Version) -> int | None:
     return int(sizes[0]) if sizes and sizes[0] is not None else None
 
 
-def facts(version: Version, size: int | None) -> dict[str, Any]:
+def as_dict(version: Version, size: int | None) -> dict[str, Any]:
     """All that is known of a version, ready for JSON; None for what its run did not log."""
     tags, metrics = version.tags, version.metrics
     low, high = metrics.get("test_accuracy_low"), metrics.get("test_accuracy_high")

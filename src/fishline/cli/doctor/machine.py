@@ -161,11 +161,7 @@ def disks() -> Iterator[Check]:
 
 
 def _cache() -> Path:
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
+    from fishline.core.dvc import repository as dvc_repository
 
-    try:
-        with Repo() as repo:
-            return Path(repo.cache.local.path)
-    except NotDvcRepoError:
-        return Path.cwd()
+    with dvc_repository() as repo:
+        return Path(repo.cache.local.path) if repo else Path.cwd()

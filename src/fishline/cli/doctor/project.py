@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fishline.cli.doctor.checks import Check, failure, ok, unwritable, warning, within
 from fishline.cli.help import require_params
+from fishline.core.dvc import repository
 from fishline.core.errors import UserError
 from fishline.core.params import PATH, load_params
 
@@ -75,17 +76,14 @@ def _absent(folder: Path) -> Check:
 
 def cache() -> Iterator[Check]:
     """Whether DVC can keep results, and by which links they come into the checkout."""
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
-
-    try:
-        with Repo() as repo:
+    with repository() as repo:
+        if repo:
             yield _kept(repo)
-    except NotDvcRepoError:
-        yield failure(
-            "no DVC project here or above",
-            "run this in the project's root folder, or `dvc init` first",
-        )
+            return
+    yield failure(
+        "no DVC project here or above",
+        "run this in the project's root folder, or `dvc init` first",
+    )
 
 
 def _kept(repo: Repo) -> Check:
@@ -118,26 +116,19 @@ def _link(repo: Repo) -> str:
 
 def remote() -> Iterator[Check]:
     """Whether the default remote answers."""
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
-
-    try:
-        with Repo() as repo:
-            name = repo.config["core"].get("remote")
-            if name:
-                yield _reached(repo, name)
-                return
-            others = ", ".join(repo.config["remote"])
-            advice = (
-                "`dvc remote default NAME`" if others else "`dvc remote add --default NAME URL`"
-            )
-            yield warning(
-                f"no default remote{others and f' among {others}'}: "
-                "data and models are in this clone alone",
-                advice,
-            )
-    except NotDvcRepoError:
-        return  # has a check of its own
+    with repository() as repo:
+        if repo is None:
+            return  # has a check of its own
+        name = repo.config["core"].get("remote")
+        if name:
+            yield _reached(repo, name)
+            return
+        others = ", ".join(repo.config["remote"])
+        yield warning(
+            f"no default remote{others and f' among {others}'}: "
+            "data and models are in this clone alone",
+            "`dvc remote default NAME`" if others else "`dvc remote add --default NAME URL`",
+        )
 
 
 def _reached(repo: Repo, name: str) -> Check:

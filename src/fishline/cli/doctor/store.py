@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 
 from fishline.cli.doctor.checks import Check, failure, ok, unwritable, warning, within
 from fishline.tracking.provenance import project_root
+from fishline.tracking.sqlite import sqlite_file
 from fishline.tracking.store import experiment_name, tracking_uri
 
 PATIENCE = 5.0  # seconds for a server to answer
@@ -64,7 +65,7 @@ def _get(uri: str, endpoint: str) -> str:
 
 def _database(url: URL) -> Check:
     shown = url.render_as_string(hide_password=True)
-    file = _file(url)
+    file = sqlite_file(url)
     if file and not file.exists():
         if why := unwritable(file.parent):
             advice = "make that writable, or name another store in MLFLOW_TRACKING_URI"
@@ -102,16 +103,9 @@ def _schema(shown: str, here: str | None) -> Check:
     )
 
 
-def _file(url: URL) -> Path | None:
-    """The file of a SQLite store."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        return None
-    return Path(url.database).absolute()
-
-
 def _engine(url: URL) -> sqlalchemy.Engine:
     """That cannot write to SQLite, and waits for no server for long."""
-    if file := _file(url):
+    if file := sqlite_file(url):
         url = url.set(database=file.as_uri()).update_query_dict({"mode": "ro", "uri": "true"})
     servers = url.get_backend_name() in ("postgresql", "mysql")
     waits = {"connect_timeout": int(PATIENCE)} if servers else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fishline.core.dvc import dvc
 from fishline.core.errors import UserError
 from fishline.core.params import PATH, Params, load_params
 from fishline.data.ingest.archives import quoted
@@ -102,7 +102,7 @@ def _staging() -> Iterator[Path]:
 def _version() -> None:
     command = ["dvc", "add", RAW.as_posix()]
     print(f"{' '.join(command)} …", file=sys.stderr)
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+    done = dvc(*command[1:])
     if done.returncode:
         raise UserError(
             f"the photographs are in {RAW}, but not under version control: `dvc add` said\n\n"

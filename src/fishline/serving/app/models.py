@@ -83,7 +83,7 @@ def about(choice: Choice, config: ModelConfig) -> dict[str, str]:
     rows = {"Model": choice.label, "Species it knows": ", ".join(config.species)}
     if choice.version is None:
         return rows | {"Test and training data": SPLITS[config.split]} | _run_of(choice)
-    facts = versions.facts(choice.version, None)
+    facts = versions.as_dict(choice.version, None)
     changed = ", with changes beyond it" if facts["dirty"] else ""
     known = {
         "Accuracy": _accuracy(choice.version),

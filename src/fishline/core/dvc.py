@@ -1,0 +1,111 @@
+"""What is asked of DVC: each function is one of its commands or looks at what it keeps.
+
+DVC is loaded by the first call: that takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+
+def dvc_command(*arguments: str) -> list[str]:
+    """A command of DVC's, in this Python's environment."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def dvc(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of DVC's to its end, successful or not."""
+    return subprocess.run(
+        dvc_command(*arguments),
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+
+
+@contextmanager
+def repository(folder: Path | None = None) -> Iterator[Repo | None]:
+    """The DVC repository of `folder`, by default the working folder; None if it is in none."""
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    try:
+        repo = Repo(str(folder) if folder else None)
+    except NotDvcRepoError:
+        yield None
+        return
+    with repo:
+        yield repo
+
+
+def stage_param_keys(stage: str) -> set[str] | None:
+    """The keys of params.yaml that `stage` and those before it depend on; None outside DVC."""
+    with repository() as repo:
+        if repo is None:
+            return None
+        stages = repo.stage.collect(stage, with_deps=True)
+    return {key for one in stages for dependency in one.params for key in dependency.params}
+
+
+def data_files(project: Path, stage: str) -> list[str]:
+    """The *.dvc files that `stage` and those before it read from, relative to `project`."""
+    with repository(project) as repo:
+        stages = repo.stage.collect(f"{project}/dvc.yaml:{stage}", with_deps=True) if repo else []
+    files = {Path(one.path) for one in stages if one.path.endswith(".dvc")}
+    return sorted(file.relative_to(project.resolve()).as_posix() for file in files)
+
+
+def read_at(path: Path, project: Path, commit: str) -> str | None:
+    """An output as `commit` of `project` has it, from the cache; None if it cannot be had."""
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    try:
+        return str(dvc.api.read(path.as_posix(), repo=str(project), rev=commit))
+    except (DvcException, OSError, ValueError):
+        return None
+
+
+def missing_from_cache(project: Path) -> list[str]:
+    """Files that *.dvc files and dvc.lock name and the cache does not have."""
+    status = dvc("data", "status", "--granular", "--json", cwd=project)
+    return list(json.loads(status.stdout).get("not_in_cache", [])) if not status.returncode else []
+
+
+def share_cache(root: Path, clone: Path) -> None:
+    """Have `clone` use the cache and the remotes of `root`, whose paths may be relative to it."""
+    with repository(root) as repo:
+        if repo is None:
+            return
+        used = repo.config
+        cache, links = repo.cache.local_cache_dir, used["cache"].get("type", [])
+    core = {"site_cache_dir": str(clone / ".dvc/tmp/site")}
+    if "remote" in used["core"]:
+        core["remote"] = used["core"]["remote"]
+    settings = {
+        "cache": {"dir": cache} | ({"type": ",".join(links)} if links else {}),
+        "core": core,
+    } | {f'remote "{name}"': dict(remote) for name, remote in used["remote"].items()}
+    _write_config(clone / ".dvc/config.local", settings)
+
+
+def _write_config(path: Path, settings: dict[str, Any]) -> None:
+    """As DVC does, but for any letters: DVC itself writes ASCII alone, and reads UTF-8."""
+    from configobj import ConfigObj  # type: ignore[import-untyped]
+
+    config = ConfigObj(settings)
+    config.encoding = "utf-8"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        config.write(file)
