@@ -1,6 +1,8 @@
 """Small inputs that several tests share."""
 
 import hashlib
+import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -11,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from fishline.core.params import Trainable, Training
@@ -183,9 +186,25 @@ def digests() -> Callable[[Path], dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def store_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for a tracking store that tests share: making its tables takes seconds."""
-    return tmp_path_factory.mktemp("store")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mlflow.db with its tables, made once in a test run: that takes seconds, a copy none."""
+    from mlflow import MlflowClient
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    file = folder / "empty.db"
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture(scope="module")
+def store_root(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a tracking store that the tests of a file share."""
+    folder = tmp_path_factory.mktemp("store")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return folder
 
 
 @pytest.fixture
