@@ -143,7 +143,7 @@ def store_of_toy(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
         return [found] if found else []
 
     entry = SimpleNamespace(
-        done=True, champion=3, action="promote", who="Ann", time="2026", reason=""
+        done=True, champion=3, action="promote", who="Ann", when="2026", reason=""
     )
     monkeypatch.setattr(tracking_search, "runs", search)
     monkeypatch.setattr(tracking_search, "get_run", known.get)

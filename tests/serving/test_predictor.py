@@ -1,6 +1,7 @@
 """A trained model that is asked about photographs."""
 
 import base64
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -18,6 +19,7 @@ from fishline.data.decode import decode
 from fishline.models.trained_model import TrainedModel
 from fishline.serving import predictor
 from fishline.serving.predictor import Predictor
+from fishline.tracking import versions
 
 
 @pytest.fixture
@@ -177,3 +179,22 @@ def test_where_paths_are_off_no_file_is_read_nor_betrayed(
     assert all("not base64" in str(a.error) or "no bytes" in str(a.error) for a in answers)
     encoded = base64.b64encode(photograph(1)).decode()
     assert next(asked.predict([encoded])).error is None
+
+
+def test_the_lines_of_the_readme_answer_photographs(
+    make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    folder = make_model(tmp_path / "registered")
+    monkeypatch.setattr(versions, "find", lambda reference: reference)
+    monkeypatch.setattr(versions, "fetch", lambda version, into: folder)
+    file = tmp_path / "there.png"
+    file.write_bytes(photograph(1))
+    *lines, last = code.strip().splitlines()
+    names = {"paths": [file, tmp_path / "nowhere.png"]}
+    exec("\n".join(lines), names)
+    good, bad = list(eval(last.partition("#")[0].partition("= ")[2] or last, names))
+    assert good.species in (*good.probabilities, "unknown")
+    assert sum(good.probabilities.values()) == pytest.approx(1)
+    assert (bad.species, bad.error) == (None, "No such file or directory")
