@@ -11,7 +11,8 @@ import sys
 import pandas as pd
 
 from fishline.core.files import read_json
-from fishline.core.paths import METRICS, PLOTS, TASKS
+from fishline.core.paths import METRICS, PLOTS
+from fishline.core.roles import ROLES
 from fishline.core.text import table, text
 
 SPECIES = 30  # a larger matrix is no longer read, and GitHub takes 65,536 characters
@@ -24,7 +25,7 @@ def body(base: str, commit: str, link: str) -> str:
         _diff("metrics", base) or "No metric changed.",
         _diff("params", base) or "No parameter changed.",
         _scores(),
-        *(_matrix(model) for model in TASKS),
+        *(_matrix(model) for model in ROLES),
         f"[Report, curves and pictures]({link}) of this run.",
     ]
     return "\n\n".join(sections) + "\n"

@@ -21,6 +21,7 @@ from fishline.core.params import Params, Training, load_params
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, build
 from fishline.models.devices import seed_everything
+from fishline.models.trained_model import TrainedModel
 from fishline.models.transfer import freeze
 from fishline.serving import log_model
 from fishline.tracking import checkpoints, metric_buffer, versions
@@ -224,7 +225,7 @@ def test_what_no_disk_took_is_not_said_to_be_kept(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    monkeypatch.setattr(training_run.artifact, "save", full)
+    monkeypatch.setattr(TrainedModel, "save", full)
     with pytest.raises(UserError, match="No space left") as error:
         train(epochs=1)
     assert "No checkpoint holds the finished training" in error.value.message
