@@ -153,7 +153,7 @@ def kill_at_checkpoint(clone: Clone, command: str) -> None:
 
 def test_a_bad_parameter_stops_an_experiment_with_a_message(clone: Clone, repro: str) -> None:
     said = clone.run("dvc exp run -S split.test=abc", ok=False)
-    assert "Error: params.yaml: split.test must be a number, not 'abc'" in said
+    assert "Error: params.yaml: split.test must be a number above 0 and below 1, not 'abc'" in said
     assert "Traceback" not in said
     clone.git("checkout -q params.yaml")
 
@@ -228,7 +228,7 @@ def test_what_is_served_is_what_was_evaluated(clone: Clone, repro: str, model: s
     files = [clone.folder / "data/sample" / file for file in table["file"]]
     answers = list(predictor.predict(files))
     assert [answer.species for answer in answers] == table["answer"].tolist()
-    species = list(predictor.description.species)
+    species = list(predictor.species)
     served = [[answer.probabilities[name] for name in species] for answer in answers]
     np.testing.assert_allclose(served, table[species], atol=2e-6)
     best = table[species].idxmax(axis=1)
