@@ -54,6 +54,16 @@ def test_a_saved_model_comes_back(folder: Path, network: Network, config: ModelC
     assert torch.equal(loaded(images), network(images))
 
 
+def test_loading_draws_once_as_a_fresh_network_does(folder: Path, config: ModelConfig) -> None:
+    """The head that fine-tuning adds is drawn next: another number of draws, another model."""
+    after = []
+    for make in (lambda: build(config), lambda: load(folder)):
+        torch.manual_seed(0)
+        make()
+        after.append(torch.rand(1))
+    assert torch.equal(*after)
+
+
 def test_batch_norm_statistics_are_saved(tmp_path: Path, config: ModelConfig) -> None:
     network = build(config).train()
     network(scale(photographs()))

@@ -91,7 +91,10 @@ def load(folder: Path) -> tuple[Network, ModelConfig]:
     """
     config = read_config(folder / "model.json")
     path = folder / "model.safetensors"
-    network = build(config)
+    try:
+        network = build(config)  # once: it draws from the generator that a fresh head comes from
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{folder / 'model.json'} does not describe a model: {error}") from None
     try:
         network.load_state_dict(load_file(path))
     except (FileNotFoundError, SafetensorError) as error:
@@ -102,7 +105,7 @@ def load(folder: Path) -> tuple[Network, ModelConfig]:
 
 
 def read_config(path: Path) -> ModelConfig:
-    """The config in `path`, of which a network can be built.
+    """The config in `path`.
 
     Raises:
         UserError: the file is missing, or describes no model.
@@ -112,10 +115,9 @@ def read_config(path: Path) -> ModelConfig:
         raw.pop("arguments", None)  # models of version 0.1 repeat species and image size there
         lists = {key: tuple(raw[key]) for key in ("species", "mean", "std")}
         config = ModelConfig(**{**raw, **lists})
-        build(config)
         Normalize(config)
     except FileNotFoundError:
         raise UserError(f"{path} not found; `dvc repro` makes it") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{path} does not describe a model: {error}") from None
     return config
