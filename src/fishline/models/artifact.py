@@ -118,6 +118,6 @@ def read_config(path: Path) -> ModelConfig:
         Normalize(config)
     except FileNotFoundError:
         raise UserError(f"{path} not found; `dvc repro` makes it") from None
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path} does not describe a model: {error}") from None
     return config
