@@ -71,7 +71,7 @@ ui: env
 	@case "$$MLFLOW_TRACKING_URI" in \
 	http*) echo "$$MLFLOW_TRACKING_URI"; python -m webbrowser "$$MLFLOW_TRACKING_URI" ;; \
 	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	    mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
+	    mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
 	esac
 
 docs: env

@@ -175,7 +175,8 @@ def started(clone: Clone, command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def patient_get(url: str, server: subprocess.Popen[bytes]) -> str | None:
-    for _ in range(120):
+    end = time.monotonic() + 300  # a cold MLflow on a busy machine takes minutes
+    while time.monotonic() < end:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return str(answer.read().decode())

@@ -242,7 +242,8 @@ def test_sigterm_ends_a_training_as_ctrl_c_does(
 ) -> None:
     """In a process that ignores SIGINT, as a shell starts one in the background."""
     shutil.copy(store_root / "mlflow.db", tmp_path)  # no child shares our connection
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
     def terminated(*arguments: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -265,8 +266,7 @@ def test_sigterm_ends_a_training_as_ctrl_c_does(
     (checkpoint,) = kept()
     state = checkpoint.load()
     assert state is not None
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    assert client.get_run(state["run_id"]).info.status == "KILLED"
+    assert mlflow.MlflowClient(uri).get_run(state["run_id"]).info.status == "KILLED"
 
 
 def test_a_store_that_forgot_the_run_gets_its_epochs_in_a_new_one(
