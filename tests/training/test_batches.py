@@ -13,6 +13,7 @@ import torch
 from tiny import Dropping, small
 from torch import nn
 
+from fishline.data.augment import augment, draw_augmentations
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
 from fishline.data.decode import THUMBNAIL, Decoded
@@ -20,7 +21,6 @@ from fishline.data.prepare.packing import pack
 from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.networks import Network
 from fishline.training import batches
-from fishline.training.augment import augment, draw_augmentations
 from fishline.training.batches import CachedFeatures, ComputedFeatures, Photographs, cache_features
 from fishline.training.trainer import Trainer
 

@@ -26,6 +26,11 @@ STAGES = {
         "data/cache/",
         "data/split/, plots/split.csv, metrics/split.json",
     ),
+    "embed": (
+        "Run the frozen layers of a pretrained network on every photograph, once.",
+        "data/cache/, the weights that model.weights names",
+        "data/features/",
+    ),
     "explore": (
         "Show what is in the data, as pictures and one page.",
         "data/cache/, data/split/",
@@ -33,17 +38,17 @@ STAGES = {
     ),
     "train-base": (
         "Train the base model, as an MLflow run.",
-        "data/cache/, data/split/",
+        "data/cache/, data/features/, data/split/",
         "models/base/, plots/, metrics/train-base.json",
     ),
     "finetune": (
         "Adapt the base model to the new species, as an MLflow run.",
-        "models/base/, data/cache/, data/split/",
+        "models/base/, data/cache/, data/features/, data/split/",
         "models/finetuned/, plots/, metrics/finetune.json",
     ),
     "evaluate": (
         "Test both models.",
-        "both models, data/cache/, data/split/",
+        "both models, data/cache/, data/features/, data/split/",
         "metrics/, plots/, and the test metrics of both runs",
     ),
 }

@@ -30,11 +30,10 @@ Schedule = Literal["one_cycle", "cosine", "constant"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Keep = Literal["last", "best"]
-Trainable = Literal["head", "classifier", "all"]
+Trainable = Literal["auto", "head", "classifier", "all"]
+SampleWeight = Literal["photographs", "files"]
 Mode = Literal["replace", "extend"]
-NetworkName = Literal[
-    "fishline", "notebook", "resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"
-]
+UNTRAINED = ("fishline", "notebook")  # networks that come without weights
 
 
 def _path(text: str) -> str:
@@ -108,18 +107,32 @@ class Split(Section):
 class Model(Section):
     """The network."""
 
-    name: NetworkName = Field(
-        description="the network; `fishline` is made for 128 pixels and a few cores"
+    name: Name = Field(
+        description="the network: efficientnet_lite0, any of timm, fishline or notebook (from "
+        "nothing), torchvision's resnet18, mobilenet_v3_small, efficientnet_b0 or convnext_tiny"
     )
     weights: PathText = Field(
-        description="none, default (torchvision's, downloaded once) or the path of a weights file"
+        description="default: its own pretrained ones, if it has any (those of efficientnet_lite0 "
+        "are installed, others downloaded once); none; or the path of a weights file"
     )
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether training starts from weights."""
+        return self.weights != "none" and not (self.weights == "default" and self.name in UNTRAINED)
+
+
+TRAIN = (
+    "the last layer, the classifier or all; what is frozen runs once an image; auto: head where "
+    "weights are pretrained, else all"
+)
 
 
 class Base(Section):
     """The base model."""
 
     species: Species = Field(description="what the base model tells apart: folders of `data.dir`")
+    train: Trainable = Field(description=TRAIN)
 
 
 class Recipe(Section):
@@ -160,6 +173,10 @@ class Method(Section):
     warmup: float = Field(
         ge=0, lt=1, description="share of the steps in which the learning rate rises"
     )
+    sample_weight: SampleWeight = Field(
+        description="what counts the same in the loss: photographs, however many copies there are "
+        "of each, or files"
+    )
     clip: float = Field(ge=0, description="largest norm of a step's gradient; 0: any")
     ema: float = Field(
         ge=0,
@@ -192,12 +209,7 @@ class Finetune(Recipe):
     mode: Mode = Field(
         description="replace: a model of these alone; extend: of the base species and these"
     )
-    train: Trainable = Field(
-        description="the last layer, the classifier or all; what is frozen runs once an image"
-    )
-    views: int = Field(
-        ge=1, le=1000, description="augmented versions of an image that the frozen layers run on"
-    )
+    train: Trainable = Field(description=TRAIN)
 
 
 class Gate(Section):
@@ -226,6 +238,12 @@ class Params(Recipe, Method):
         le=1024,
         description="edge in pixels that photographs are resized to; cost grows squared",
     )
+    views: int = Field(
+        ge=1,
+        le=1000,
+        description="versions of an image that frozen layers run on: 1, as it is; "
+        "more, augmented ones besides, of which training draws",
+    )
     sample: Sample
     data: Data
     split: Split
@@ -252,7 +270,7 @@ class Params(Recipe, Method):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Refuse values that contradict each other, with a sentence that names the keys."""
-        split, name = self.split, self.model.name
+        split = self.split
         total = split.train + split.validation + split.test
         both = sorted(set(self.base.species) & set(self.finetune.species))
         contradictions = {
@@ -269,9 +287,6 @@ class Params(Recipe, Method):
             ),
             "schedule: one_cycle needs warmup above 0": (
                 self.schedule == "one_cycle" and self.warmup == 0
-            ),
-            f"model.weights: default is for torchvision's networks; model.name {name} has none": (
-                self.model.weights == "default" and name in ("fishline", "notebook")
             ),
             "precision: float16 needs a GPU; on device: cpu use bfloat16 or float32": (
                 self.precision == "float16" and self.device == "cpu"
@@ -295,10 +310,14 @@ def training(params: Params, recipe: Recipe) -> Training:
 
 
 def load_params(path: Path = PATH) -> Params:
-    """Read and check `path`.
+    """Read and check `path`; `train: auto` becomes what it stands for.
 
     Raises:
         UserError: the file is missing or no YAML, or a key is unknown, missing, of the wrong
             type, out of range, or contradicts another. The message names the key.
     """
-    return validate(Params, read_yaml(path), path)
+    params = validate(Params, read_yaml(path), path)
+    trained: Trainable = "head" if params.model.is_pretrained else "all"
+    auto = [name for name in ("base", "finetune") if getattr(params, name).train == "auto"]
+    chosen = {name: getattr(params, name).model_copy(update={"train": trained}) for name in auto}
+    return params.model_copy(update=chosen)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 CACHE = Path("data/cache")
+FEATURES = Path("data/features")
 SPLIT = Path("data/split")
 MODELS = Path("models")
 METRICS = Path("metrics")

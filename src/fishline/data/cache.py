@@ -1,6 +1,6 @@
-"""The cache of photographs, read: packed files that packing.py writes.
+"""The cache of photographs, or of their features, read: packed files that packing.py writes.
 
-A photograph's row number counts through all files in their order.
+A photograph's row number counts through all files in their order, and is the same in both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ Rows = npt.NDArray[np.int64]
 
 
 class Cache:
-    """The packed photographs of the cache in `folder`; no folder is an empty cache.
+    """The packed records of the cache in `folder`; no folder is an empty cache.
+
+    Args:
+        field: what a record is about, and the folder of its files: pixels or features.
 
     Its memory does not grow with the number of photographs that are read. Pages of a map would
     count as this process's memory once touched, and an epoch touches all: so photographs are read,
@@ -28,8 +31,9 @@ class Cache:
         ValueError, OSError: a file is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._paths = [path for path in packed_files(folder) if path.is_file()]
+    def __init__(self, folder: Path, field: str = "pixels") -> None:
+        self._field = field
+        self._paths = [path for path in packed_files(folder / field) if path.is_file()]
         maps = [np.load(path, mmap_mode="r") for path in self._paths]
         self._offsets = [records.offset for records in maps]  # of the first record, in bytes
         self._starts = np.cumsum([0, *map(len, maps)])
@@ -49,15 +53,18 @@ class Cache:
         """Edge of a photograph in pixels; 0 for an empty cache."""
         return int(self._record["pixels"].shape[0]) if self._paths else 0
 
-    def take(self, rows: Rows, field: str = "pixels") -> npt.NDArray[np.uint8]:
-        """`pixels` or `thumbnail` of the records at `rows` (n,), copied: uint8 (n, …)."""
+    def take(self, rows: Rows, field: str = "") -> npt.NDArray[Any]:
+        """What the records at `rows` (n,) are about, or another field, copied: (n, …).
+
+        Pixels and thumbnails are uint8, features float32.
+        """
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"a row is not among the {len(self)} photographs")
         files = np.searchsorted(self._starts, rows, side="right") - 1
         places = (rows - self._starts[files]) * self._record.itemsize  # bytes, of the record
         assert self._record.fields is not None
-        kind, begin = self._record.fields[field][:2]
-        out = np.empty((len(rows), *kind.shape), np.uint8)
+        kind, begin = self._record.fields[field or self._field][:2]
+        out = np.empty((len(rows), *kind.shape), kind.base)
         for photograph, file, place in zip(out, files.tolist(), places.tolist(), strict=True):
             where = self._offsets[file] + place + begin
             if os.preadv(self._handles[file], [photograph], where) < photograph.nbytes:
@@ -81,8 +88,8 @@ def _close(handles: list[int]) -> None:
 
 
 def packed_files(folder: Path) -> list[Path]:
-    """The packed files that the cache in `folder` may have, in their order."""
-    return [folder / "pixels" / f"{byte:02x}.npy" for byte in range(256)]
+    """The packed files that there may be in `folder`, in their order."""
+    return [folder / f"{byte:02x}.npy" for byte in range(256)]
 
 
 def digests_of(records: Records) -> list[str]:

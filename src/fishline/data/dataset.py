@@ -14,10 +14,11 @@ import torch
 
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, require
-from fishline.core.params import Balance, Params
-from fishline.core.paths import CACHE, SPLIT
+from fishline.core.params import Balance, Params, SampleWeight
+from fishline.core.paths import CACHE, FEATURES, SPLIT
 from fishline.core.roles import Role
 from fishline.data.cache import Cache
+from fishline.data.features import Features
 
 
 class Pixels(Protocol):
@@ -48,6 +49,7 @@ class Images:
     rows:   int64 (n,), the rows of `pixels` that belong here
     labels: int64 (n,), positions in `species`
     table:  the rows of the split that belong here, same order
+    features: of the whole cache, by the same rows; None if there are none
     """
 
     pixels: Pixels
@@ -55,6 +57,7 @@ class Images:
     labels: torch.Tensor
     species: tuple[str, ...]
     table: pd.DataFrame
+    features: Features | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -73,9 +76,15 @@ class Images:
 
 
 def load_images(
-    cache: Path, tables: Path | Sequence[Path], species: Sequence[str]
+    cache: Path,
+    tables: Path | Sequence[Path],
+    species: Sequence[str],
+    features: Path | None = None,
 ) -> dict[str, Images]:
     """The images of one task or of several together, by part: train, validation, test.
+
+    Args:
+        features: the folder that `embed` wrote.
 
     Raises:
         UserError: cache or split is missing, they do not belong together, or a species has no
@@ -94,15 +103,18 @@ def load_images(
             f"{split} does not fit params.yaml and {cache}: {stray[0]} is not in all of them; "
             "run `dvc repro split`"
         )
-    pixels = _open(cache, int(manifest["index"].max()) + 1)
+    packed = _open(cache, int(manifest["index"].max()) + 1)
+    made = Features.open(features, packed) if features else None
     subsets = {str(name): rows for name, rows in table.groupby("part")}
     for name in species:
         if "train" not in subsets or name not in set(subsets["train"]["species"]):
             raise UserError(f"{split}: no training image of '{name}'; use a stratified split")
-    return {name: _images(pixels, rows, tuple(species)) for name, rows in subsets.items()}
+    return {
+        name: _images(Packed(packed), rows, tuple(species), made) for name, rows in subsets.items()
+    }
 
 
-def _open(cache: Path, count: int) -> Packed:
+def _open(cache: Path, count: int) -> Cache:
     """The photographs of `cache`, which must be at least `count`."""
     try:
         packed = Cache(cache)
@@ -110,10 +122,12 @@ def _open(cache: Path, count: int) -> Packed:
         raise UserError(f"{cache} is damaged: {error}; `dvc repro` mends it") from None
     if len(packed) < count:
         raise UserError(f"{cache} lacks photographs of its manifest; `dvc repro` mends it")
-    return Packed(packed)
+    return packed
 
 
-def _images(pixels: Pixels, table: pd.DataFrame, species: tuple[str, ...]) -> Images:
+def _images(
+    pixels: Pixels, table: pd.DataFrame, species: tuple[str, ...], features: Features | None
+) -> Images:
     labels = table["species"].map({name: i for i, name in enumerate(species)})
     return Images(
         pixels,
@@ -121,6 +135,7 @@ def _images(pixels: Pixels, table: pd.DataFrame, species: tuple[str, ...]) -> Im
         torch.tensor(labels.to_numpy(np.int64)),
         species,
         table.reset_index(drop=True),
+        features,
     )
 
 
@@ -167,6 +182,18 @@ def epoch_length(labels: torch.Tensor, balance: Balance) -> int:
     return len(counts) * drawn[balance] if balance in drawn else len(labels)
 
 
+def sample_weights(images: Images, alike: SampleWeight) -> torch.Tensor:
+    """float32 (n,), 1 on average: what each image counts in the loss.
+
+    With `photographs`, all images of one photograph together count as those of any other: twenty
+    turned copies do not outvote a photograph that has none.
+    """
+    if alike == "files":
+        return torch.ones(len(images))
+    copies = images.table.groupby("original")["file"].transform("size").to_numpy()
+    return torch.tensor(len(copies) / (1 / copies).sum() / copies, dtype=torch.float32)
+
+
 def class_weights(images: Images) -> torch.Tensor:
     """float32 (classes,): inverse to a class's frequency, 1 if all are equally frequent."""
     from sklearn.utils.class_weight import compute_class_weight
@@ -180,4 +207,4 @@ def model_images(role: Role, params: Params) -> dict[str, Images]:
     """The images of a model by part, its species in the order of its logits: base first."""
     chosen = role.tasks(params)
     species = [name for task in chosen for name in getattr(params, task).species]
-    return load_images(CACHE, [SPLIT / f"{task}.csv" for task in chosen], species)
+    return load_images(CACHE, [SPLIT / f"{task}.csv" for task in chosen], species, FEATURES)

@@ -72,7 +72,9 @@ def freeze_variants(mine: Version, run: Run) -> list[FreezeVariant]:
         f"AND tags.`data.hash` = '{run.tags.get('data.hash')}'"
     )
     alike = [each for each in finished if comparable(run, each)]
-    return [_freeze_variant(train, mine, run, alike) for train in get_args(Trainable)]
+    return [
+        _freeze_variant(train, mine, run, alike) for train in get_args(Trainable) if train != "auto"
+    ]
 
 
 def _freeze_variant(train: str, mine: Version, run: Run, alike: Sequence[Run]) -> FreezeVariant:

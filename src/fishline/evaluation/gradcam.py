@@ -33,6 +33,7 @@ def heatmaps(model: TrainedModel, pixels: Pixels, labels: torch.Tensor) -> Maps:
         float32 (b, size, size), from 0 to 1, the largest of a picture; all 0 where nothing does.
     """
     network = model.network
+    network.materialize()
     learning = {name: p.requires_grad for name, p in network.named_parameters()}
     network.eval().requires_grad_(True)  # Captum asks for gradients, frozen or not
     try:

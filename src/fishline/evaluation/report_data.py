@@ -10,7 +10,7 @@ import pandas as pd
 
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, read_json, require
-from fishline.core.params import Params, Recipe, Trainable
+from fishline.core.params import Params, Recipe
 from fishline.core.paths import CACHE, METRICS, PLOTS, SUBSETS, run_record
 from fishline.core.roles import FINETUNED, ROLES
 from fishline.data.cache import Cache
@@ -125,9 +125,9 @@ def recipe(model: str, test_run: TestRun, history: pd.DataFrame, params: Params)
     tuned, described = ROLES[model] == FINETUNED, test_run.config
     network = test_run.model.network
     own: Recipe = params.finetune if tuned else params
-    trained: Trainable = params.finetune.train if tuned else "all"
+    trained = params.finetune.train if tuned else params.base.train
     learnt = count_parameters(trainable_part(network, trained))
-    weights = "random weights" if params.model.weights == "none" else params.model.weights
+    weights = "pretrained weights" if params.model.is_pretrained else "random weights"
     return {
         "network": f"{described.network}, {described.image_size} × {described.image_size} pixels",
         "started from": "the base model" if tuned else weights,

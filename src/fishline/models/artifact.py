@@ -18,14 +18,15 @@ from torch import nn
 
 from fishline.core.errors import UserError
 from fishline.core.files import read_json, replacing, write_json
-from fishline.models.networks import NETWORKS, Network
+from fishline.models.networks import Network
+from fishline.models.timm_networks import make_network
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What a model is and what it expects.
 
-    network:     the name in `NETWORKS`
+    network:     `model.name` of params.yaml
     species:     in the order of the logits
     image_size:  edge of the input in pixels
     mean, std:   per channel (R, G, B) on the scale 0…1; inputs are (x − mean) / std
@@ -44,7 +45,7 @@ class ModelConfig:
 
 def build(config: ModelConfig) -> Network:
     """The network that `config` names, with fresh weights."""
-    network = NETWORKS[config.network](len(config.species), config.image_size)
+    network = make_network(config.network, len(config.species), config.image_size)
     return network.to(memory_format=torch.channels_last)
 
 

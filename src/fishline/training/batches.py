@@ -9,18 +9,24 @@ import psutil
 import torch
 from torch import nn
 
-from fishline.data.dataset import Images
+from fishline.core.params import SampleWeight
+from fishline.data.augment import augment, draw_augmentations
+from fishline.data.dataset import Images, sample_weights
 from fishline.models.artifact import Normalize, scale
-from fishline.training.augment import augment, draw_augmentations
 
 RESIDENT = 1 << 30  # bytes of photographs that are kept in memory; more are read as they are needed
 BATCH = 256  # images at a time where nothing is learnt
 
 
 class Inputs(Protocol):
-    """labels: int64 (n,), on the device."""
+    """On the device:
+
+    labels:  int64 (n,)
+    weights: float32 (n,), what each image counts in the loss
+    """
 
     labels: torch.Tensor
+    weights: torch.Tensor
 
     def draw(self, count: int, rng: torch.Generator) -> torch.Tensor:
         """What chance decides for `count` images: (count, k), on the device."""
@@ -35,9 +41,15 @@ class Photographs:
     """Images, normalised; turned and tinted as drawn if `augmented`."""
 
     def __init__(
-        self, images: Images, normalize: Normalize, device: torch.device, augmented: bool = False
+        self,
+        images: Images,
+        normalize: Normalize,
+        device: torch.device,
+        alike: SampleWeight,
+        augmented: bool = False,
     ) -> None:
         self.labels = images.labels.to(device)
+        self.weights = sample_weights(images, alike).to(device)
         self._images = images
         self._normalize = normalize.to(device)
         self._device = device
@@ -76,9 +88,10 @@ def _resident(images: Images, device: torch.device) -> torch.Tensor | None:
 class CachedFeatures:
     """What the frozen layers make of images, computed once: float (views, n, …, channels)."""
 
-    def __init__(self, values: torch.Tensor, labels: torch.Tensor) -> None:
+    def __init__(self, values: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> None:
         self.values = values
         self.labels = labels
+        self.weights = weights
 
     def draw(self, count: int, rng: torch.Generator) -> torch.Tensor:
         if len(self.values) == 1:  # chance decides nothing, as for photographs not augmented
@@ -96,6 +109,7 @@ class ComputedFeatures:
 
     def __init__(self, frozen: nn.Module, photographs: Photographs) -> None:
         self.labels = photographs.labels
+        self.weights = photographs.weights
         self.draw = photographs.draw
         self._frozen = frozen
         self._photographs = photographs
@@ -128,7 +142,7 @@ def cache_features(
                 values = torch.empty(shape, dtype=made.dtype, device=made.device)
             values[view, positions] = made
     assert values is not None  # a task has images
-    return CachedFeatures(values, inputs.labels)
+    return CachedFeatures(values, inputs.labels, inputs.weights)
 
 
 def _room(device: torch.device) -> int:

@@ -30,10 +30,10 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 def make_loss(
     settings: Training, weights: torch.Tensor | None
 ) -> nn.CrossEntropyLoss | nn.MultiMarginLoss:
-    """The loss of a batch, summed over its images; `weights` of the classes, float (classes,)."""
+    """The loss of each image of a batch; `weights` of the classes, float (classes,)."""
     if settings.loss == "multi_margin":
-        return nn.MultiMarginLoss(weight=weights, reduction="sum")
-    return nn.CrossEntropyLoss(weights, reduction="sum", label_smoothing=settings.label_smoothing)
+        return nn.MultiMarginLoss(weight=weights, reduction="none")
+    return nn.CrossEntropyLoss(weights, reduction="none", label_smoothing=settings.label_smoothing)
 
 
 def make_optimizer(trainable: nn.Module, settings: Training) -> Optimizer:

@@ -18,13 +18,27 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fishline.core.params import Training
-from fishline.data.dataset import Images, class_weights, epoch_length, epoch_order
+from fishline.data.dataset import (
+    Images,
+    class_weights,
+    epoch_length,
+    epoch_order,
+    sample_weights,
+)
 from fishline.models.artifact import Normalize
 from fishline.models.devices import find_device, find_precision
+from fishline.models.embedding import frozen_digest
 from fishline.models.networks import Network
 from fishline.models.transfer import divide
 from fishline.training import distributed
-from fishline.training.batches import BATCH, ComputedFeatures, Inputs, Photographs, cache_features
+from fishline.training.batches import (
+    BATCH,
+    CachedFeatures,
+    ComputedFeatures,
+    Inputs,
+    Photographs,
+    cache_features,
+)
 from fishline.training.optim import EMA, make_loss, make_optimizer, make_schedule
 
 State = dict[str, Any]
@@ -69,6 +83,7 @@ class Trainer:
         self.normalize = normalize
         self.rng = rng
         self.frozen, self.tail = divide(self.network, trainable)
+        self._stored = self._has_features(train)
         self.train = self._inputs(train, settings.augment, views)
         self.length = epoch_length(train.labels, settings.balance)
         weights = class_weights(train) if settings.balance == "class_weights" else None
@@ -80,8 +95,23 @@ class Trainer:
         self.average = EMA(network, settings.ema) if settings.ema else None
         self._body = self._make_body()
 
+    def _has_features(self, images: Images) -> bool:
+        """Whether `embed` has what the head, which alone learns, is given."""
+        if images.features is None or self.trainable is not self.network.classifier[-1]:
+            return False
+        digest = frozen_digest(self.network, self.normalize, images.size)
+        return images.features.frozen == digest
+
     def _inputs(self, images: Images, augmented: bool, views: int = 1) -> Inputs:
-        photographs = Photographs(images, self.normalize, self.device, augmented)
+        if self._stored and images.features:
+            values = images.features.take(images.rows, views if augmented else 1)
+            weights = sample_weights(images, self.settings.sample_weight)
+            return CachedFeatures(
+                values.to(self.device), images.labels.to(self.device), weights.to(self.device)
+            )
+        photographs = Photographs(
+            images, self.normalize, self.device, self.settings.sample_weight, augmented
+        )
         if self.frozen is None:
             return photographs
         kept = cache_features(self.frozen, photographs, views if augmented else 1, self.rng)
@@ -143,10 +173,11 @@ class Trainer:
         shared = distributed.world_size() if len(mine) >= distributed.world_size() else 1
         if shared > 1:
             mine = distributed.share(mine)
-        labels = self.train.labels[positions]
+        labels, weights = self.train.labels[positions], self.train.weights[positions]
         with self._autocast():
             logits = self._body(self.train.take(positions[mine], drawn[mine]))
-        total = self.loss(logits.float(), labels[mine]) / self._weight(labels)
+        losses = self.loss(logits.float(), labels[mine])  # (b,)
+        total = (losses * weights[mine]).sum() / self._weight(labels, weights)
         self.optimizer.zero_grad(set_to_none=True)
         # Data-parallel training averages the gradients of all processes: this makes it their sum.
         torch.autograd.backward(self.scaler.scale(total * shared))
@@ -169,12 +200,12 @@ class Trainer:
     def _averaged(self) -> AbstractContextManager[None]:
         return self.average.in_place() if self.average else nullcontext()
 
-    def _weight(self, labels: torch.Tensor) -> torch.Tensor | int:
-        """What the summed loss of images with these labels is to be divided by for their mean."""
-        weights = self.loss.weight
-        if weights is None or isinstance(self.loss, nn.MultiMarginLoss):
-            return len(labels)
-        return weights[labels].sum()
+    def _weight(self, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """What the summed loss of such images (b,) is to be divided by for their mean."""
+        classes = self.loss.weight
+        if classes is None or isinstance(self.loss, nn.MultiMarginLoss):
+            return weights.sum()
+        return (classes[labels] * weights).sum()
 
     @torch.no_grad()
     def validate(self, inputs: Inputs) -> tuple[float, float]:
@@ -188,9 +219,11 @@ class Trainer:
                 with self._autocast():
                     logits = self.tail(inputs.take(positions)).float()
                 right = (logits.argmax(1) == labels).sum()
-                sums += torch.stack([self.loss(logits, labels), right]).cpu()
+                sums += torch.stack([self.loss(logits, labels).sum(), right]).cpu()
         shared = distributed.sum_over_all(sums.to(self.device)).tolist()
-        return shared[0] / float(self._weight(inputs.labels)), shared[1] / len(inputs.labels)
+        labels = inputs.labels
+        weight = float(self._weight(labels, torch.ones_like(labels, dtype=torch.float32)))
+        return shared[0] / weight, shared[1] / len(labels)
 
     def state_dict(self) -> State:
         """Everything that the next step depends on, besides `TrainingProgress`."""

@@ -17,7 +17,7 @@ from fishline.data.cache import Cache
 from fishline.data.decode import Decoded, decode
 from fishline.data.photo_files import find_images, read, reason
 from fishline.data.prepare.copies import find_copies
-from fishline.data.prepare.packing import pack
+from fishline.data.prepare.packing import pack, pixels_packing
 
 COLUMNS = "file species index width height mode sha256 original confidence alike".split()
 
@@ -84,7 +84,7 @@ def pack_files(files: pd.DataFrame, size: int, old: Path, new: Path) -> dict[str
                 bar.update()
                 yield image
 
-    return pack(sorted(contents.index), decode_all, size, old, new)
+    return pack(sorted(contents.index), decode_all, pixels_packing(size), old, new)
 
 
 def _decode(job: tuple[str, Path, int]) -> Decoded | str:

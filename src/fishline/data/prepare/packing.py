@@ -2,7 +2,10 @@
 
     pixels/00.npy … ff.npy   records (`record`) of the photographs whose SHA-256 starts with that
                              byte, in the order of the SHA-256
-    made_by.json             image size, Pillow's version and a hash of the decoding code
+    made_by.json             what decides them: of pixels, image size, Pillow's version and a hash
+                             of the decoding code
+
+The features of photographs (models/features.py) are packed the same way.
 
 Where a photograph stands depends on its content alone. The same set gives the same files, whatever
 was there before, and one more photograph changes one file of 256: DVC stores only that one anew.
@@ -14,16 +17,41 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import PIL
 
-from fishline.core.files import link_or_copy, read_json
+from fishline.core.files import link_or_copy, read_json, write_json
 from fishline.data import decode
 from fishline.data.cache import Records, digests_of, packed_files
 from fishline.data.decode import THUMBNAIL, Decoded
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Packing(Generic[T]):
+    """What is packed of each photograph.
+
+    field:   of a record, what it is about; and the folder of the files
+    record:  begins with sha256 and ends with crc32, as `record` does
+    made_by: what decides the records besides the photographs: others are not used again
+    fill:    gives a record (all but those two fields) its content
+    """
+
+    field: str
+    record: np.dtype[np.void]
+    made_by: dict[str, Any]
+    fill: Callable[[np.void, T], None]
+
+
+def pixels_packing(size: int) -> Packing[Decoded]:
+    """Photographs of `size` × `size` pixels."""
+    return Packing("pixels", record(size), made_by(size), fill)
 
 
 def record(size: int) -> np.dtype[np.void]:
@@ -46,7 +74,7 @@ def file_name(sha256: str) -> str:
     return f"{sha256[:2]}.npy"
 
 
-def made_by(size: int) -> dict[str, object]:
+def made_by(size: int) -> dict[str, Any]:
     """What decides the pixels besides the photographs: a cache made otherwise is not reused."""
     code = Path(decode.__file__).read_bytes()
     return {
@@ -56,22 +84,22 @@ def made_by(size: int) -> dict[str, object]:
     }
 
 
-def earlier(folder: Path, size: int) -> dict[str, Records]:
+def earlier(folder: Path, packing: Packing[T]) -> dict[str, Records]:
     """What of the cache in `folder` can be used again, as `file_name: records`.
 
     Nothing if it was made otherwise, and no file that is damaged.
     """
     try:
-        same = read_json(folder / "made_by.json") == made_by(size)
+        same = read_json(folder / "made_by.json") == packing.made_by
     except (OSError, ValueError):
         same = False
     usable = {}
-    for path in packed_files(folder) if same else ():
+    for path in packed_files(folder / packing.field) if same else ():
         try:
             records = np.load(path, mmap_mode="r")
         except Exception:  # a damaged header may raise anything
             continue
-        if records.dtype == record(size) and all(_checksum(r) == r["crc32"] for r in records):
+        if records.dtype == packing.record and all(_checksum(r) == r["crc32"] for r in records):
             usable[path.name] = records
     return usable
 
@@ -86,8 +114,8 @@ def write_file(path: Path, records: Records) -> None:
 
 def pack(
     wanted: Sequence[str],
-    decode_all: Callable[[Sequence[str]], Iterator[Decoded | str]],
-    size: int,
+    make_all: Callable[[Sequence[str]], Iterator[T | str]],
+    packing: Packing[T],
     old: Path,
     new: Path,
 ) -> dict[str, str]:
@@ -95,32 +123,34 @@ def pack(
 
     Args:
         wanted: the SHA-256 of each photograph's file, sorted.
-        decode_all: gives the photographs with some SHA-256, in order, or why there is none.
+        make_all: gives the contents for some SHA-256, in order, or why there is none.
 
     Returns:
         For the SHA-256 of each file that is no usable image, the reason.
     """
-    reusable = earlier(old, size)
+    reusable = earlier(old, packing)
     have = {digest for records in reusable.values() for digest in digests_of(records)}
-    images = decode_all([digest for digest in wanted if digest not in have])
-    (new / "pixels").mkdir()
+    contents = make_all([digest for digest in wanted if digest not in have])
+    (new / packing.field).mkdir()
     broken: dict[str, str] = {}
     for name, group in groupby(wanted, file_name):
         members = list(group)
-        records = reusable.get(name, np.zeros(0, record(size)))
+        records, path = reusable.get(name, np.zeros(0, packing.record)), Path(packing.field, name)
         if digests_of(records) == members:
-            link_or_copy(old / "pixels" / name, new / "pixels" / name)
+            link_or_copy(old / path, new / path)
             continue
-        records = _collect(members, records, images, broken)
+        records = _collect(members, records, contents, packing, broken)
         if len(records):
-            write_file(new / "pixels" / name, records)
+            write_file(new / path, records)
+    write_json(new / "made_by.json", packing.made_by)
     return broken
 
 
 def _collect(
     wanted: list[str],
     reusable: Records,
-    images: Iterator[Decoded | str],
+    contents: Iterator[T | str],
+    packing: Packing[T],
     broken: dict[str, str],
 ) -> Records:
     """The records of one packed file; `broken` is added to."""
@@ -131,21 +161,22 @@ def _collect(
         if digest in known:
             records[count] = known[digest]
         else:
-            image = next(images)
-            if isinstance(image, str):
-                broken[digest] = image
+            content = next(contents)
+            if isinstance(content, str):
+                broken[digest] = content
                 continue
-            fill(records[count], digest, image)
+            slot = records[count]
+            slot["sha256"] = np.frombuffer(bytes.fromhex(digest), np.uint8)
+            packing.fill(slot, content)
+            slot["crc32"] = _checksum(slot)
         count += 1
     return records[:count]
 
 
-def fill(slot: np.void, sha256: str, image: Decoded) -> None:
+def fill(slot: np.void, image: Decoded) -> None:
     """Make the record `slot` that of `image`."""
-    slot["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
     slot["width"], slot["height"], slot["mode"] = image.width, image.height, image.mode.encode()
     slot["thumbnail"], slot["pixels"] = image.thumbnail, image.pixels
-    slot["crc32"] = _checksum(slot)
 
 
 def _checksum(slot: np.void) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from fishline.training.augment import COLOUR, HAZE, LIGHT, SCALE, SHIFT, augment, draw_augmentations
+from fishline.data.augment import COLOUR, HAZE, LIGHT, SCALE, SHIFT, augment, draw_augmentations
 
 NOTHING = (1, 0, 0, 0, 1, 0, 1, 1, 1, 0)  # an affine map row by row, 3 gains, an offset
 
