@@ -28,21 +28,21 @@ WIDTH = 50  # characters of a recipe in a line
 
 def page(comparison: RecipeComparison) -> str:
     """The comparison as text."""
-    over, single = comparison.over, comparison.single
-    remarks = [
-        f"1 − {d.other}: {over} {', '.join(d.left_out)} left out, tested on different images.\n"
-        "A difference between two recipes is judged on the same splits."
-        for d in comparison.differences
-        if d.left_out
-    ]
-    if single:
-        remarks.append(f"Left out: {many(single, 'recipe')} with one value of {over} alone.")
+    over, differences = comparison.over, comparison.differences
     tables = [_recipe_table(comparison)]
-    if comparison.differences:
-        tables.append(_difference_table(comparison.differences))
+    if differences:
+        tables.append(_difference_table(differences))
+    remarks = [f"± is the standard deviation over {over}, n the number of its values."]
+    if any(d.interval for d in differences):
         remarks.append(_meaning(over))
-    first = f"± is the standard deviation over {over}, n the number of its values."
-    return "\n\n".join([*tables, "\n".join([first, *remarks])])
+    if comparison.single:
+        remarks.append(
+            f"Left out: {many(comparison.single, 'recipe')} with one value of {over} alone."
+        )
+    if other_images := [d for d in differences if d.left_out]:
+        remarks.append("A difference between two recipes is judged on the same splits. Left out:")
+        remarks += [f"  1 − {d.other}: {over} {', '.join(d.left_out)}" for d in other_images]
+    return "\n\n".join([*tables, "\n".join(remarks)])
 
 
 def _recipe_table(comparison: RecipeComparison) -> str:
