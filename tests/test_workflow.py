@@ -180,7 +180,11 @@ def test_a_command_of_the_readme(clone: Clone, repro: str, command: str) -> None
         assert len(clone.runs()) == before + 4  # two experiments of two trainings
 
 
-@pytest.mark.parametrize("command", readme_commands(page="docs/sweeps.md"))
+SWEEPS = readme_commands(page="docs/sweeps.md")
+OVER = next(c for c in SWEEPS if c.startswith("fishline compare"))
+
+
+@pytest.mark.parametrize("command", [c for c in SWEEPS if c != OVER])
 def test_a_command_of_the_page_on_sweeps(clone: Clone, repro: str, command: str) -> None:
     """After those of the README: the page empties its queue before it starts a worker."""
     before = len(clone.runs())
@@ -213,6 +217,14 @@ def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro
     for name in {v.name for v in versions}:
         numbers = sorted(int(v.version) for v in versions if v.name == name)
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_recipes_are_compared_as_the_page_on_sweeps_says(clone: Clone, repro: str) -> None:
+    """Over the learning rates of the README's experiments: no other seed is trained here."""
+    before = len(clone.runs())
+    text = clone.run_readme(OVER.replace("split.seed", "lr"))
+    assert re.search(r"^1 +all the same +4 +0\.\d{3} ± 0\.\d{3} ", text, re.MULTILINE), text
+    assert len(clone.runs()) == before + 1
 
 
 CHAMPIONS = readme_commands(CHAMPION)

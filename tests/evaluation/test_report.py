@@ -23,6 +23,7 @@ from fishline.data.prepare.colour_baseline import ColourBaseline
 from fishline.evaluation import figures
 from fishline.evaluation.comparison import Comparison, FreezeVariant
 from fishline.evaluation.mistakes import COUNT, mistakes, write_mistakes
+from fishline.evaluation.replicates import Replicates
 from fishline.evaluation.report import CARD, card, write_report
 from fishline.evaluation.report_data import ReportData, counts, recipe
 from fishline.evaluation.statistics import difference
@@ -40,6 +41,11 @@ METRICS = {"test_accuracy": 0.5, "test_accuracy_low": 0.3, "test_accuracy_high":
 RUN = Run("ab" * 16, "FINISHED", NOW, {"git.commit": "c0ffee"}, METRICS, {"finetune.epochs": "8"})
 VERSION = Version("fish-finetuned", 7, RUN.run_id, (), {}, NOW, METRICS, {})
 OTHER = replace(VERSION, number=3)
+
+
+def replicates_of(*accuracies: float) -> Replicates:
+    runs = {f"{n}": replace(RUN, metrics={"test_accuracy": a}) for n, a in enumerate(accuracies)}
+    return Replicates({}, runs)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +105,7 @@ def findings(tested: TestRun, make_images: Callable[..., Images]) -> ReportData:
         run=RUN,
         leaky=[replace(RUN, params={"split.strategy": "random"}, metrics={"test_accuracy": 0.987})],
         champion=comparison,
+        over_seeds={"split.seed": replicates_of(0.5, 0.7)},
         freeze_variants=[
             FreezeVariant("head", RUN, OTHER, comparison),
             FreezeVariant("classifier"),
@@ -171,6 +178,8 @@ def test_what_it_says(findings: ReportData, tmp_path: Path) -> None:
         "all (this one)",
         "champion fish-finetuned/3",
         "The difference may be chance.",
+        "Over seeds",
+        "0.600 ± 0.141",
         "c0ffee",
         "2026-01-02 03:04 UTC",
     ):
@@ -214,7 +223,8 @@ def test_the_same_findings_give_the_same_bytes(findings: ReportData, tmp_path: P
 
 def test_a_model_that_the_store_does_not_have(findings: ReportData, tmp_path: Path) -> None:
     alone = replace(findings, version=None, run=None, champion=None, freeze_variants=[], leaky=[])
-    _, page = written(alone, tmp_path)
+    text, page = written(replace(alone, over_seeds={}), tmp_path)
+    assert "Over seeds" not in text
     assert "The tracking store at hand does not have this model." in "".join(page.words)
     assert card(alone, PARAMS).startswith("# Fine-tuned model\n")
 

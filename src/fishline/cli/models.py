@@ -29,16 +29,27 @@ def models(model: str | None, as_json: bool) -> None:
 
 @click.command(cls=WithStore)
 @click.argument("a")
-@click.argument("b")
+@click.argument("b", required=False)
+@click.option("--over", metavar="PARAM", help="Compare A's recipes over the values of PARAM.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
-def compare(a: str, b: str, as_json: bool) -> None:
-    """Say whether two models really differ.
+def compare(a: str, b: str | None, over: str | None, as_json: bool) -> None:
+    """Say whether two models, or recipes, differ.
 
-    On the same test photographs. A and B are versions, aliases or ids of MLflow runs.
+    Models on the same test photographs: A and B are versions, aliases or ids of MLflow runs.
+
+    Recipes by the trainings of A, fish-base or fish-finetuned, that differ in PARAM alone: mean
+    and standard deviation over them, and each recipe against the best. Logs one MLflow run.
 
     \b
     fishline compare fish-finetuned@champion fish-finetuned/4
+    fishline compare --over split.seed fish-finetuned
     """
+    if over is not None and b is None:
+        from fishline.studies.recipe_comparison import main
+
+        return main(a, over, as_json)
+    if over is not None or b is None:
+        raise click.UsageError("name two models to compare, or one with --over PARAM")
     from fishline.registry.compare import compare
 
     compare(a, b, as_json)

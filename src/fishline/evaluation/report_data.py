@@ -24,6 +24,7 @@ from fishline.evaluation.comparison import (
     freeze_variants,
 )
 from fishline.evaluation.mistakes import Shown, mistakes
+from fishline.evaluation.replicates import Replicates, over_seeds
 from fishline.evaluation.test_run import TestRun
 from fishline.models.transfer import count_parameters, trainable_part
 from fishline.tracking import search, versions
@@ -43,7 +44,8 @@ class ReportData:
     curves, reliability: SVG
     version, run: None if the store does not have them
     leaky:      runs of the same data whose split lets copies through, newest first
-    ways:       fine-tuning alone: what was frozen
+    over_seeds: runs of the same recipe with other values of `seed`, of `split.seed`
+    freeze_variants: fine-tuning alone: what was frozen
     """
 
     model: str
@@ -61,6 +63,7 @@ class ReportData:
     run: Run | None
     leaky: Sequence[Run]
     champion: Comparison | None
+    over_seeds: Mapping[str, Replicates]
     freeze_variants: Sequence[FreezeVariant]
 
 
@@ -96,6 +99,7 @@ def gather(
         run=run,
         leaky=leaky_runs(run) if run else [],
         champion=against_champion(version) if version else None,
+        over_seeds=over_seeds(run) if run else {},
         freeze_variants=freeze_variants(version, run)
         if version and run and role == FINETUNED
         else [],

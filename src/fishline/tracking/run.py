@@ -144,6 +144,11 @@ def log_split(subsets: Mapping[str, Images]) -> None:
     mlflow.log_text(whole.to_csv(index=False), "split.csv")
 
 
+def log_text(text: str, file: str) -> None:
+    """Log a text as a file of the active run."""
+    mlflow.log_text(text, file)
+
+
 def log_files(paths: list[Path], folder: str) -> None:
     """Add files to the active run, below `folder`."""
     for path in paths:

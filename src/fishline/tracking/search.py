@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
+from fishline.tracking.run import CONTEXTS
 from fishline.tracking.store import connect, experiment_name
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it stands in the store, registered or not; `started` is in UTC."""
+    """A run as it stands in the store, registered or not.
+
+    started:     in UTC
+    test_digest: of the images that it was tested on; "" if it logged none
+    """
 
     run_id: str
     status: str
@@ -22,6 +28,7 @@ class Run:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     params: Mapping[str, str]
+    test_digest: str = ""
 
 
 def runs(condition: str = "") -> list[Run]:
@@ -49,5 +56,14 @@ def get_run(run_id: str) -> Run | None:
 
 def _run(run: Any) -> Run:
     started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
-    data = run.data
-    return Run(run.info.run_id, run.info.status, started, data.tags, data.metrics, data.params)
+    info, data = run.info, run.data
+    digest = _test_digest(run.inputs.dataset_inputs)
+    return Run(info.run_id, info.status, started, data.tags, data.metrics, data.params, digest)
+
+
+def _test_digest(inputs: Iterable[Any]) -> str:
+    for logged in inputs:
+        tags = {tag.key: tag.value for tag in logged.tags}
+        if tags.get(MLFLOW_DATASET_CONTEXT) == CONTEXTS["test"]:
+            return str(logged.dataset.digest)
+    return ""

@@ -33,10 +33,10 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # which of its faces the UI shows
     "mlflow.note.content": (
         "Trainings of the fish species classifier. Runs named train-base are of the base species, "
-        "finetune of the new ones, curve of few photographs of these. Compare `test_accuracy` "
-        "only between runs of one stage with the same test dataset, and see the tag "
-        "`split.strategy`: with `random` or `stratified`, copies of training photographs may be "
-        "among the test images."
+        "finetune of the new ones, curve of few photographs of these, compare of recipes over "
+        "seeds. Compare `test_accuracy` only between runs of one stage with the same test dataset, "
+        "and see the tag `split.strategy`: with `random` or `stratified`, copies of training "
+        "photographs may be among the test images."
     ),
 }
 
