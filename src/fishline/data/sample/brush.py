@@ -173,7 +173,7 @@ def draw_body(brush: Brush, fish: Species, tones: list[Array], rng: Generator) -
     brush.relief += cover * relief
     brush.paint(cover, colour)
     for colour_of_mark, strength, mark in fish.marks:
-        share = strength * rng.uniform(0.35, 1)
+        share = strength * rng.uniform(0.2, 1)
         brush.paint(cover * share * mark(brush.x, v, rng), colour_of_mark)
     draw_head(brush.near(fish.gill / 2, 0, max(0.2, fish.gill / 2 + 0.05)), fish)
 
@@ -212,9 +212,13 @@ def draw_fish(
     zeros = np.zeros_like(x)
     rgb = np.zeros((*x.shape, 3), np.float32)
     brush = Brush(x, y, pixel, rgb, zeros.copy(), zeros, grain)
-    palette = PALETTES[fish.palettes[rng.integers(len(fish.palettes))]]
+    own, other = (
+        np.array(PALETTES[names[rng.integers(len(names))]])
+        for names in (fish.palettes, tuple(PALETTES))
+    )
     shift = rng.normal(1, 0.03, 3) * rng.uniform(0.9, 1.1)
-    tones = [np.asarray(np.array(tone) * shift, np.float32) for tone in palette]
+    mixed = (own + rng.uniform(0, 0.35) * (other - own)) * shift
+    tones = [np.asarray(tone, np.float32) for tone in mixed]
     draw_fins(brush, fish, False, tones, rng)
     draw_body(brush, fish, tones, rng)
     draw_fins(brush, fish, True, tones, rng)

@@ -27,9 +27,9 @@ def plain(colour: RGB, rng: Generator, spread: float = 0.05) -> Array:
     return np.asarray(base * tint[..., None])
 
 
-def slanted(rng: Generator) -> Array:
-    """Distance (H, W) in pixels from a random straight line through the picture."""
-    turn, off = rng.uniform(0, np.pi), rng.uniform(-150, 150)
+def slanted(rng: Generator, low: float = -150, high: float = 150) -> Array:
+    """Distance (H, W) in pixels from a straight line, ``low`` to ``high`` off the middle."""
+    turn, off = rng.uniform(0, 2 * np.pi), rng.uniform(low, high)
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     return np.asarray((x - WIDTH / 2) * np.cos(turn) + (y - HEIGHT / 2) * np.sin(turn) - off)
 
@@ -98,7 +98,7 @@ def cloth(rng: Generator) -> tuple[Array, Array]:
     return albedo, weave + 30 * np.abs(noise(rng, 4)) + 0.5 * noise(rng, 150)
 
 
-SURFACES: tuple[Surface, ...] = (*[board] * 9, steel, ice, cloth)
+SURFACES: tuple[Surface, ...] = (board, board, board, steel, ice, cloth, cloth)
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class Light:
         """A random lamp."""
         turn, flat = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.8)
         aim = np.array([flat * np.cos(turn), flat * np.sin(turn), 1.0])
-        warm = rng.uniform(-0.1, 0.1)
-        tint = np.array([1 + warm, rng.uniform(0.96, 1.04), 1 - warm]) * rng.uniform(0.85, 1.15)
+        warm = rng.uniform(-0.18, 0.18)
+        tint = np.array([1 + warm, rng.uniform(0.93, 1.07), 1 - warm]) * rng.uniform(0.7, 1.2)
         y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
         at = rng.uniform((0.2, 0.2), (0.8, 0.8))
         far = np.hypot(x / WIDTH - at[0], y / HEIGHT - at[1])
@@ -141,13 +141,13 @@ class Light:
 
 def place(fish: Species, rng: Generator) -> tuple[Array, Array, float]:
     """Lay a fish down: x, y (H, W) of the fish's frame at every pixel, and a pixel's size."""
-    length = rng.uniform(*fish.length)
+    length = rng.uniform(350, 560)
     turn = np.float32(rng.uniform(0, 2 * np.pi))
-    middle = (WIDTH / 2 + rng.normal(0, 20), HEIGHT / 2 + rng.normal(0, 15))
+    middle = (WIDTH / 2 + rng.normal(0, 40), HEIGHT / 2 + rng.normal(0, 30))
     row, column = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     dx, dy = (column - middle[0]) / length, (row - middle[1]) / length
     u = np.float32(rng.uniform(1, 1.2)) * (dx * np.cos(turn) + dy * np.sin(turn))
-    w = np.float32(rng.choice((-1, 1)) * rng.uniform(0.88, 1.12)) * (
+    w = np.float32(rng.choice((-1, 1)) * rng.uniform(0.8, 1.25)) * (
         dx * np.sin(turn) - dy * np.cos(turn)
     )
     bend = np.float32(fish.arch + fish.bend * rng.uniform(-1, 1))
@@ -165,10 +165,30 @@ def blurred(cover: Array, radius: float, dx: int, dy: int) -> Array:
     return np.asarray(image.rotate(0, translate=(dx, dy)), np.float32) / 255
 
 
+def tuck(scene: Array, cover: Array, ground: Array, rng: Generator) -> None:
+    """Hide what lies beyond a line, often an end of the fish, below more of the ``ground``."""
+    beyond = slanted(rng, 90, 220)
+    shade = 0.6 * np.exp(-np.abs(beyond) / rng.uniform(4, 14))
+    scene *= (1 - shade)[..., None]
+    lid = smooth(beyond, -1, 1)
+    scene += lid[..., None] * (ground[::-1, ::-1] * rng.uniform(0.8, 1.2) - scene)
+    cover *= 1 - lid
+
+
+def develop(scene: Array, rng: Generator) -> Image.Image:
+    """The picture (RGB) that a camera takes: exposure, focus and the sensor's noise."""
+    exposed = 255 * np.clip(scene, 0, 1) ** np.float32(rng.uniform(0.75, 1.15))
+    focus = ImageFilter.GaussianBlur(rng.uniform(0, 3))
+    pixels = np.asarray(Image.fromarray(exposed.astype(np.uint8)).filter(focus))
+    noisy = pixels + 3 * rng.standard_normal((HEIGHT, WIDTH, 1), np.float32)
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
 def photograph(fish: Species, rng: Generator) -> tuple[Image.Image, Image.Image]:
     """One original: the picture (590 x 445, RGB) and its mask (L, 0 or 255)."""
-    albedo, ground = SURFACES[rng.integers(len(SURFACES))](rng)
+    albedo, bumps = SURFACES[rng.integers(len(SURFACES))](rng)
     light = Light.any(rng)
+    ground = light.on(albedo, bumps, np.array(rng.uniform(0, 0.15)))
     x, y, pixel = place(fish, rng)
     at = window((np.abs(x - 0.5) < 0.8) & (np.abs(y) < 0.45))
     grain = (0.6 * noise(rng, 40) + 0.5 * noise(rng, 150))[at]
@@ -177,11 +197,11 @@ def photograph(fish: Species, rng: Generator) -> tuple[Image.Image, Image.Image]
     cover[at] = brush.cover
     dx, dy = (int(-9 * v) for v in light.direction[:2])
     shade = 0.45 * blurred(cover, 9, 2 * dx, 2 * dy) + 0.45 * blurred(cover, 3, dx // 2, dy // 2)
-    scene = light.on(albedo * (1 - shade[..., None]), ground, np.array(rng.uniform(0, 0.15)))
+    scene = ground * (1 - shade[..., None])
     lamp = Light(light.direction, light.colour, light.spot[at])
     gloss = rng.uniform(0.2, 0.9) * brush.cover
     skin = lamp.on(brush.rgb, brush.relief + 0.6 * grain, gloss)
     scene[at] += skin - brush.cover[..., None] * scene[at]
-    scene += 0.012 * rng.standard_normal((HEIGHT, WIDTH, 1), np.float32)
-    pixels = (255 * np.clip(scene, 0, 1) ** np.float32(rng.uniform(0.75, 1.15))).astype(np.uint8)
-    return Image.fromarray(pixels), Image.fromarray((cover > 0.5).astype(np.uint8) * 255)
+    if rng.random() < 0.4:
+        tuck(scene, cover, ground, rng)
+    return develop(scene, rng), Image.fromarray((cover > 0.5).astype(np.uint8) * 255)

@@ -85,7 +85,6 @@ class Species:
     back: Points
     belly: Points
     palettes: tuple[str, ...]  # one named twice is twice as frequent
-    length: tuple[float, float]  # pixels in the picture, from and to
     fins: tuple[Sail | Fan | Whisker, ...]
     eye: tuple[float, float, float]  # x, v, radius
     gill: float
@@ -169,8 +168,7 @@ SPECIES: dict[str, Species] = {
     "Black Sea Sprat": Species(
         back=((0, 0.01), (0.1, 0.05), (0.3, 0.085), (0.5, 0.085), (0.84, 0.028)),
         belly=((0, 0.02), (0.1, 0.06), (0.35, 0.115), (0.55, 0.1), (0.84, 0.028)),
-        palettes=("steel", "steel", "steel", "silver"),
-        length=(360, 430),
+        palettes=("steel", "steel", "silver"),
         fins=(
             Sail(0.47, 0.6, 0.07, ((0, 0.3), (0.2, 1), (1, 0.25))),
             Sail(0.62, 0.8, 0.025, side=-1),
@@ -183,10 +181,9 @@ SPECIES: dict[str, Species] = {
         marks=((DUSK, 0.55, stripes((0.8,), 0.25, 0.1)),),
     ),
     "Gilt-Head Bream": Species(
-        back=((0, 0.03), (0.08, 0.12), (0.2, 0.19), (0.36, 0.215), (0.6, 0.15), (0.82, 0.035)),
-        belly=((0, 0.03), (0.1, 0.1), (0.3, 0.165), (0.5, 0.15), (0.82, 0.035)),
-        palettes=("silver", "silver", "silver", "steel"),
-        length=(450, 530),
+        back=((0, 0.03), (0.08, 0.1), (0.2, 0.155), (0.36, 0.175), (0.6, 0.125), (0.82, 0.035)),
+        belly=((0, 0.03), (0.1, 0.09), (0.3, 0.145), (0.5, 0.13), (0.82, 0.035)),
+        palettes=("silver", "steel", "olive"),
         fins=(
             Sail(0.28, 0.74, 0.075),
             Sail(0.58, 0.73, 0.05, side=-1),
@@ -205,8 +202,7 @@ SPECIES: dict[str, Species] = {
     "Hourse Mackerel": Species(
         back=((0, 0.015), (0.12, 0.08), (0.35, 0.115), (0.6, 0.075), (0.8, 0.018)),
         belly=((0, 0.02), (0.12, 0.07), (0.35, 0.115), (0.6, 0.08), (0.8, 0.018)),
-        palettes=("olive", "olive", "olive", "silver"),
-        length=(410, 490),
+        palettes=("olive", "olive", "steel", "silver"),
         fins=(
             Sail(0.34, 0.46, 0.075),
             Sail(0.48, 0.79, 0.055, ((0, 0.3), (0.1, 1), (0.35, 0.4), (1, 0.2))),
@@ -220,14 +216,13 @@ SPECIES: dict[str, Species] = {
         marks=(
             (BLACK, 0.8, patch(0.25, 0.3, 0.014, 0.13)),
             (WHITE, 0.5, stripes((0.02,), 0.1, 0.5)),
-            (DUSK, 0.4, bars(26, 0.42, 0.82, 0.005)),
+            (DUSK, 0.6, bars(26, 0.42, 0.82, 0.007)),
         ),
     ),
     "Red Mullet": Species(
         back=((0, 0.02), (0.05, 0.085), (0.15, 0.125), (0.35, 0.13), (0.6, 0.085), (0.84, 0.035)),
         belly=((0, 0.04), (0.1, 0.07), (0.35, 0.095), (0.6, 0.075), (0.84, 0.035)),
-        palettes=("red", "red", "red", "rose"),
-        length=(400, 490),
+        palettes=("red", "rose", "orange"),
         fins=(
             Sail(0.28, 0.42, 0.1, jag=0.35),
             Sail(0.55, 0.69, 0.065),
@@ -242,10 +237,9 @@ SPECIES: dict[str, Species] = {
         marks=((RUST, 0.5, spots(14, 0.03, -0.3, 0.8, 0.2)),),
     ),
     "Red Sea Bream": Species(
-        back=((0, 0.03), (0.08, 0.1), (0.2, 0.18), (0.38, 0.2), (0.62, 0.13), (0.82, 0.035)),
-        belly=((0, 0.03), (0.1, 0.09), (0.3, 0.15), (0.5, 0.14), (0.82, 0.035)),
-        palettes=("rose", "rose", "rose", "red"),
-        length=(450, 530),
+        back=((0, 0.03), (0.08, 0.09), (0.2, 0.145), (0.38, 0.165), (0.62, 0.11), (0.82, 0.035)),
+        belly=((0, 0.03), (0.1, 0.08), (0.3, 0.13), (0.5, 0.12), (0.82, 0.035)),
+        palettes=("rose", "red", "silver"),
         fins=(
             Sail(0.27, 0.76, 0.085, jag=0.35),
             Sail(0.57, 0.75, 0.055, side=-1),
@@ -263,8 +257,7 @@ SPECIES: dict[str, Species] = {
     "Sea Bass": Species(
         back=((0, 0.012), (0.12, 0.065), (0.3, 0.115), (0.5, 0.11), (0.82, 0.042)),
         belly=((0, 0.02), (0.12, 0.055), (0.35, 0.095), (0.55, 0.09), (0.82, 0.042)),
-        palettes=("silver", "silver", "silver", "olive"),
-        length=(490, 570),
+        palettes=("silver", "silver", "steel", "olive"),
         fins=(
             Sail(0.33, 0.52, 0.075, jag=0.4, rays=9),
             Sail(0.56, 0.72, 0.07, ((0, 0.7), (0.15, 1), (1, 0.35))),
@@ -283,8 +276,7 @@ SPECIES: dict[str, Species] = {
     "Shrimp": Species(
         back=((0.05, 0.03), (0.2, 0.065), (0.36, 0.085), (0.6, 0.075), (0.86, 0.022)),
         belly=((0.05, 0.025), (0.2, 0.06), (0.36, 0.07), (0.6, 0.06), (0.86, 0.02)),
-        palettes=("orange", "orange", "orange", "rose"),
-        length=(400, 500),
+        palettes=("orange", "rose", "silver"),
         fins=(
             Whisker(0.1, 0.5, 0.2, 172, 0.014),
             Whisker(0.07, 0.0, 0.75, 150, 0.004, -1.1),
@@ -309,8 +301,7 @@ SPECIES: dict[str, Species] = {
     "Striped Red Mullet": Species(
         back=((0, 0.015), (0.08, 0.07), (0.2, 0.11), (0.36, 0.12), (0.6, 0.085), (0.84, 0.036)),
         belly=((0, 0.03), (0.1, 0.065), (0.35, 0.095), (0.6, 0.075), (0.84, 0.036)),
-        palettes=("rose", "rose", "rose", "orange"),
-        length=(430, 500),
+        palettes=("rose", "orange", "silver"),
         fins=(
             Sail(0.28, 0.42, 0.1, jag=0.35),
             Sail(0.55, 0.69, 0.065),
@@ -330,8 +321,7 @@ SPECIES: dict[str, Species] = {
     "Trout": Species(
         back=((0, 0.015), (0.1, 0.07), (0.35, 0.125), (0.55, 0.12), (0.83, 0.05)),
         belly=((0, 0.02), (0.1, 0.065), (0.35, 0.125), (0.55, 0.12), (0.83, 0.05)),
-        palettes=("olive", "olive", "olive", "silver"),
-        length=(510, 590),
+        palettes=("olive", "silver", "rose"),
         fins=(
             Sail(0.44, 0.58, 0.075, ((0, 0.6), (0.15, 1), (1, 0.5)), jag=0.05),
             Sail(0.73, 0.77, 0.035, ((0, 0.6), (0.6, 1), (1, 0.8)), slant=1.5, rays=1, jag=0),
@@ -344,7 +334,7 @@ SPECIES: dict[str, Species] = {
         scales=0,
         marks=(
             (RUST, 0.4, stripes((0.05,), 0.2, 0.2)),
-            (BLACK, 0.8, spots(90, 0.008, -0.1, 0.95)),
+            (BLACK, 0.8, spots(90, 0.009, -0.1, 0.95)),
         ),
     ),
 }
