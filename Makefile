@@ -27,7 +27,7 @@ $(DONE):
 	$(PYTHON) -m venv $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.txt | $(PIP) --require-hashes -r /dev/stdin \
 	    || echo 'uv cannot be had here: pip installs the rest, which takes some minutes more.'
-	@if [ -x $(VENV)/bin/uv ]; then install='uv pip install --quiet --python $(VENV)'; \
+	@if [ -x $(VENV)/bin/uv ]; then install='uv pip install --quiet --compile-bytecode --python $(VENV)'; \
 	    else install='$(PIP)'; fi; set -x; \
 	$$install --require-hashes -r requirements.txt && \
 	$$install --no-build-isolation --no-deps -e .

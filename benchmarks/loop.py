@@ -181,7 +181,7 @@ def shares(speeds: dict[str, list[float]]) -> dict[str, list[float]]:
 def make_up_cache(folder: Path, count: int) -> Cache:
     (folder / "pixels").mkdir()
     ends = np.linspace(0, count, 257).astype(int)
-    for path, some in zip(packed_files(folder), np.diff(ends).tolist(), strict=True):
+    for path, some in zip(packed_files(folder / "pixels"), np.diff(ends).tolist(), strict=True):
         np.lib.format.open_memmap(path, mode="w+", dtype=record(SIZE), shape=(some,))
     return Cache(folder)
 

@@ -17,11 +17,11 @@ from mlflow.entities import Metric, Param
 from fishline.core.files import write_csv, write_json
 from fishline.data.dataset import Images
 from fishline.data.decode import THUMBNAIL, Decoded
-from fishline.data.prepare.packing import pack
+from fishline.data.prepare.packing import pack, pixels_packing
 from fishline.evaluation.metrics import classification_report, headline
 from fishline.models.artifact import ModelConfig
 from fishline.models.networks import Fishline
-from fishline.models.novelty import MahalanobisDetector
+from fishline.models.novelty import NearestDetector
 from fishline.models.trained_model import TrainedModel
 from fishline.tracking.store import connect
 
@@ -78,8 +78,7 @@ class Shelf:
         untrained = TrainedModel(self.network, self.config)
         embeddings, _ = untrained.embed_images(images)
         width = embeddings.shape[1]
-        means, precision = np.zeros((3, width), np.float32), np.eye(width, dtype=np.float32)
-        self.detector = MahalanobisDetector(means, precision, float("inf"))
+        self.detector = NearestDetector(np.ones((3, width), np.float16), float("inf"))
         self.embeddings = np.c_[embeddings.double().numpy(), np.ones(len(embeddings))]
         self.experiment = store.create_experiment(str(folder), (folder / "artifacts").as_uri())
 
@@ -94,7 +93,7 @@ class Shelf:
             for pixels in by_digest:
                 yield Decoded(pixels, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), SIZE, SIZE, "RGB")
 
-        pack(digests, decode, SIZE, folder / "nowhere", folder)
+        pack(digests, decode, pixels_packing(SIZE), folder / "nowhere", folder)
         index = self.images["sha256"].map({digest: i for i, digest in enumerate(digests)})
         write_csv(folder / "manifest.csv", self.images.assign(index=index).drop(columns="part"))
         self.pixels = torch.from_numpy(by_digest[index.to_numpy()])

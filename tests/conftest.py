@@ -45,6 +45,7 @@ def settings() -> Training:
         seed=1,
         loss="cross_entropy",
         label_smoothing=0.0,
+        sample_weight="files",
         optimizer="adam",
         schedule="constant",
         warmup=0.0,

@@ -44,11 +44,11 @@ def project(tmp_path: Path, draw_tree: DrawTree) -> Path:
 FEW_SPECIES = """\
 base:
   species: [A, B]
+  train: auto
 finetune:
   species: [C, D]
   mode: replace
   train: classifier
-  views: 1
   lr: 0.001
   weight_decay: 0
   batch_size: 2
@@ -167,7 +167,7 @@ def test_stages_that_only_read_images_load_neither_torch_nor_mlflow(project: Pat
         (("dir: data/sample", "dir: data/none"), "preprocess", "no folder data/none"),
         (("conflicts: fail", "conflicts: ask"), "preprocess", "fail, drop, not 'ask'"),
         (("warmup: 0.25", "warmup: 0"), "check", "one_cycle needs warmup above 0"),
-        (("weights: none", "weights: default"), "check", "model.name fishline has none"),
+        (("name: efficientnet_lite0", "name: 5"), "check", "model.name must be a text"),
         (("", ""), "split", "data/cache/manifest.csv is missing"),
         (("", ""), "explore", "data/cache/manifest.csv is missing"),
         (("", ""), "train-base", "data/cache/manifest.csv is missing"),

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fishline.core.files import write_json, write_text
+from fishline.core.files import write_text
 from fishline.data.cache import Cache, digests_of, packed_files
 from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare import packing
-from fishline.data.prepare.packing import earlier, file_name, made_by, pack, record
+from fishline.data.prepare.packing import earlier, file_name, pack, pixels_packing, record
 
 Digests = Callable[[Path], dict[str, str]]
 SIZE = 8
@@ -51,9 +51,10 @@ class Maker:
                 self.decoded.append(number)
                 yield "unreadable" if number == broken else photograph(number, size)
 
-        reasons = pack(sorted(known), decode_all, size, old or self.root / "nowhere", folder)
+        reasons = pack(
+            sorted(known), decode_all, pixels_packing(size), old or self.root / "nowhere", folder
+        )
         assert reasons == ({sha256(broken): "unreadable"} if broken in numbers else {})
-        write_json(folder / "made_by.json", made_by(size))
         return folder
 
 
@@ -125,7 +126,9 @@ def test_no_folder_is_an_empty_cache(tmp_path: Path) -> None:
 
 def test_a_photograph_stands_where_its_digest_says(make: Maker) -> None:
     folder = make(range(24))
-    names = [path.relative_to(folder / "pixels").as_posix() for path in packed_files(folder)]
+    names = [
+        path.relative_to(folder / "pixels").as_posix() for path in packed_files(folder / "pixels")
+    ]
     assert names == [f"{byte:02x}.npy" for byte in range(256)]
     present = {path.name for path in (folder / "pixels").iterdir()}
     assert present == {f"{sha256(number)[:2]}.npy" for number in range(24)}
@@ -211,7 +214,7 @@ def test_a_cache_made_otherwise_is_not_used(
     make: Maker, monkeypatch: pytest.MonkeyPatch, fault: str, tmp_path: Path
 ) -> None:
     old = make(range(24))
-    assert sum(map(len, earlier(old, SIZE).values())) == 24
+    assert sum(map(len, earlier(old, pixels_packing(SIZE)).values())) == 24
     if fault == "pillow":
         monkeypatch.setattr("fishline.data.prepare.packing.PIL.__version__", "0.1")
     elif fault == "code":
@@ -224,7 +227,7 @@ def test_a_cache_made_otherwise_is_not_used(
     elif fault == "odd made_by":
         write_text(old / "made_by.json", "{")
     size = 2 * SIZE if fault == "size" else SIZE
-    assert earlier(old, size) == {}
+    assert earlier(old, pixels_packing(size)) == {}
     new = make(range(24), old, size)
     assert sorted(make.decoded) == list(range(24))
     assert Cache(new).size == size
@@ -257,7 +260,9 @@ def test_a_damaged_file_is_not_used(make: Maker, digests: Digests, damage: str) 
     path = one_file(old)
     count = len(np.load(path))
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
-    assert set(earlier(old, SIZE)) == {name[7:] for name in expected if "/" in name} - {path.name}
+    assert set(earlier(old, pixels_packing(SIZE))) == {
+        name[7:] for name in expected if "/" in name
+    } - {path.name}
     assert digests(make(range(24), old)) == expected
     assert {file_name(sha256(number)) for number in make.decoded} == {path.name}
     assert len(make.decoded) == count
@@ -281,7 +286,7 @@ def test_another_array_is_not_used(make: Maker, array: np.ndarray) -> None:
     old = make(range(4))
     for path in (old / "pixels").iterdir():
         np.save(path, array)
-    assert earlier(old, SIZE) == {}
+    assert earlier(old, pixels_packing(SIZE)) == {}
 
 
 def test_a_damaged_header_never_stops_the_search(make: Maker) -> None:
@@ -290,7 +295,7 @@ def test_a_damaged_header_never_stops_the_search(make: Maker) -> None:
     whole = path.read_bytes()
     for place in range(0, whole.index(b"\n") + 1, 2):
         path.write_bytes(flipped(whole, place))
-        for records in earlier(old, SIZE).values():
+        for records in earlier(old, pixels_packing(SIZE)).values():
             assert digests_of(records) in ([], [sha256(0)])
 
 

@@ -23,7 +23,7 @@ from fishline.data.dataset import (
     mean_and_std,
 )
 from fishline.data.decode import THUMBNAIL, Decoded
-from fishline.data.prepare.packing import pack
+from fishline.data.prepare.packing import pack, pixels_packing
 
 SPECIES = ("Trout", "Shrimp")
 SUBSETS = ("train", "validation", "test")
@@ -54,7 +54,7 @@ def cache(tmp_path: Path) -> Path:
             )
             yield Decoded(pixels, thumbnail, 4, 4, "RGB")
 
-    pack(sorted(map(sha256, range(8))), decode_all, 4, tmp_path / "nowhere", folder)
+    pack(sorted(map(sha256, range(8))), decode_all, pixels_packing(4), tmp_path / "nowhere", folder)
     species = [SPECIES[i % 2] for i in range(8)]
     manifest = pd.DataFrame(
         {

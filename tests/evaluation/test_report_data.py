@@ -42,17 +42,25 @@ def test_counts_of_images_and_photographs() -> None:
     assert found.loc["Shrimp"].sum() == 0
 
 
+FROM_NOTHING = {"name": "fishline", "weights": "default"}
+
+
 @pytest.mark.parametrize(
     ("model", "change", "said"),
     [
-        ("base", {}, {"started from": "random weights", "epochs": "5 of 24, kept: last"}),
+        ("base", {"model": FROM_NOTHING}, {"started from": "random weights"}),
+        ("base", {}, {"started from": "pretrained weights", "epochs": "5 of 24, kept: last"}),
         ("base", {"model": {"weights": "nonesuch.pt"}}, {"started from": "nonesuch.pt"}),
         (
             "finetuned",
             {"model": {"name": "resnet18", "weights": "default"}},
             {"started from": "the base model"},
         ),
-        ("base", {}, {"parameters": "400,851, of which 400,851 learnt (all)"}),
+        (
+            "base",
+            {"base": {"train": "all"}},
+            {"parameters": "400,851, of which 400,851 learnt (all)"},
+        ),
         (
             "finetuned",
             {"finetune": {"train": "head"}},

@@ -1,13 +1,11 @@
 """The networks to choose from: their shapes, and that torchvision's are torchvision's."""
 
 from collections.abc import Iterator
-from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from fishline.core.params import NetworkName
 from fishline.models.networks import BACKBONES, NETWORKS, Fishline, GlobalMaxPool, Network, Notebook
 
 
@@ -17,10 +15,6 @@ def layers(network: nn.Module, kind: type[nn.Module]) -> Iterator[nn.Module]:
 
 def images(count: int = 2, size: int = 48) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
-
-
-def test_the_parameter_names_every_network() -> None:
-    assert tuple(NETWORKS) == get_args(NetworkName)
 
 
 def test_the_layers_are_the_notebooks() -> None:

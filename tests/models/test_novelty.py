@@ -9,7 +9,9 @@ import pytest
 from fishline.core.errors import UserError
 from fishline.models.novelty import (
     FILE,
+    MOST,
     MahalanobisDetector,
+    NearestDetector,
     fit_detector,
     load_detector,
     save_detector,
@@ -18,12 +20,13 @@ from fishline.models.novelty import (
 
 
 def cloud(centre: list[float], count: int, seed: int) -> np.ndarray:
-    """Points around `centre` that scatter ten times as far along the first axis."""
+    """Points around `centre`, in any length: the direction alone counts."""
     rng = np.random.default_rng(seed)
-    return (rng.normal(0, [10, 1, 1], (count, 3)) + centre).astype(np.float32)
+    points = rng.normal(0, 0.1, (count, 3)) + centre
+    return (points * rng.uniform(0.5, 20, (count, 1))).astype(np.float32)
 
 
-LEFT, RIGHT = [-50.0, 0.0, 0.0], [50.0, 0.0, 0.0]
+LEFT, RIGHT = [-1.0, 0.0, 0.2], [1.0, 0.0, 0.2]
 TRAIN = np.concatenate([cloud(LEFT, 400, 1), cloud(RIGHT, 400, 2)])
 LABELS = np.repeat([0, 1], 400)
 VALIDATION = np.concatenate([cloud(LEFT, 100, 3), cloud(RIGHT, 100, 4)])
@@ -37,18 +40,33 @@ def test_the_limit_keeps_that_share_of_validation(recall: float) -> None:
     assert 1 - (known.distances(fresh) > known.limit).mean() == pytest.approx(recall, abs=0.06)
 
 
-def test_distance_is_measured_in_how_far_species_scatter() -> None:
+def test_what_points_elsewhere_is_unknown() -> None:
     known = fit_detector(TRAIN, LABELS, VALIDATION, 0.95)
-    along, across = np.array([[-65.0, 0, 0], [-50.0, 15, 0]], np.float32)
-    assert (
-        not known.distances(along[None])[0] > known.limit
-    )  # 15 away where training scatters by 10
-    assert known.distances(across[None])[0] > known.limit  # 15 away where it scatters by 1
+    assert (known.distances(cloud([0.0, 1.0, 0.0], 50, 7)) > known.limit).all()
+
+
+def test_the_distance_is_that_to_the_fifth_nearest() -> None:
+    known = NearestDetector(np.eye(8, dtype=np.float16), 1.0)
+    asked = np.array([[5, 4, 3, 2, 1, 0.5, 0, 0]], np.float32)
+    expected = 1 - 1 / np.linalg.norm(asked)
+    assert known.distances(asked)[0] == pytest.approx(expected, abs=1e-6)
+    assert NearestDetector(np.eye(8, dtype=np.float16)[:2], 1.0).distances(asked)[0] == (
+        pytest.approx(1 - 4 / np.linalg.norm(asked), abs=1e-6)
+    )
+    assert known.distances(asked[:0]).shape == (0,)
+
+
+def test_what_is_kept_of_a_species_is_bounded() -> None:
+    many = np.repeat(TRAIN, 3, axis=0)
+    known = fit_detector(many, np.repeat(LABELS, 3), VALIDATION, 0.95)
+    assert known.examples.shape == (2 * MOST, 3)
+    few = fit_detector(TRAIN[398:403], LABELS[398:403], VALIDATION, 0.95)
+    assert len(few.examples) == 5
 
 
 def test_with_a_recall_of_one_nothing_is_unknown() -> None:
     known = fit_detector(TRAIN, LABELS, VALIDATION, 1)
-    assert not known.distances(np.array([[1e4, 1e4, 1e4]], np.float32))[0] > known.limit
+    assert not known.distances(np.array([[0, 1, 0]], np.float32))[0] > known.limit
 
 
 @pytest.mark.parametrize(
@@ -89,6 +107,14 @@ def test_what_is_written_is_read(tmp_path: Path, recall: float) -> None:
     assert read.limit == known.limit
     save_detector(tmp_path, read)
     assert (tmp_path / FILE).read_bytes() == first
+
+
+def test_the_detector_of_an_older_model_is_read(tmp_path: Path) -> None:
+    older = MahalanobisDetector(np.zeros((2, 3), np.float32), np.eye(3, dtype=np.float32), 2.0)
+    save_detector(tmp_path, older)
+    read = load_detector(tmp_path)
+    np.testing.assert_array_equal(read.distances(VALIDATION), older.distances(VALIDATION))
+    assert read.limit == 2.0
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nonsense"])

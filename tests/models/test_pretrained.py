@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from fishline.core.errors import UserError
 from fishline.models.artifact import ModelConfig, build, save
-from fishline.models.networks import NETWORKS, Network
-from fishline.models.pretrained import MEAN, STD, initialize, normalization
+from fishline.models.embedding import digest
+from fishline.models.networks import BACKBONES, NETWORKS, Network
+from fishline.models.pretrained import MEAN, STD, load_weights, normalization, read_weights
 
 State = dict[str, torch.Tensor]
 
@@ -46,11 +47,24 @@ def names(network: Network) -> tuple[set[str], set[str]]:
     return {n for n in own if not n.startswith(head)}, {n for n in own if n.startswith(head)}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("weights", ["none", "default", "elsewhere.pth"])
+def initialize(network: Network, name: str, weights: str) -> str:
+    """Give `network` the weights; their digest."""
+    state = read_weights(name, weights, 48)
+    load_weights(network, state, name, weights)
+    return digest(state)
+
+
+@pytest.mark.parametrize("weights", ["default", "elsewhere.pth"])
+@pytest.mark.parametrize("name", [*BACKBONES, "efficientnet_lite0", "resnet18.tv_in1k"])
 def test_weights_bring_their_normalisation(name: str, weights: str) -> None:
-    of_imagenet = name not in ("fishline", "notebook") and weights != "none"
-    assert normalization(name, weights) == ((MEAN, STD) if of_imagenet else None)
+    half = (0.5, 0.5, 0.5)
+    expected = (half, half) if name == "efficientnet_lite0" else (MEAN, STD)
+    assert normalization(name, weights) == expected
+
+
+def test_weights_of_a_file_that_says_nothing_of_it() -> None:
+    with pytest.raises(UserError, match=r"elsewhere\.pth, and nothing says how its images"):
+        normalization("fishline", "elsewhere.pth")
 
 
 @pytest.mark.parametrize("name", ["fishline", "resnet18"])
@@ -60,21 +74,14 @@ def test_weights_that_were_trained_here_keep_their_normalisation(tmp_path: Path,
     assert normalization(name, str(tmp_path / "model.safetensors")) == (config.mean, config.std)
 
 
-def test_none_leaves_the_network_fresh() -> None:
-    network = fresh("fishline")
-    before = copied(network)
-    assert initialize(network, "fishline", "none") == ""
-    assert not moved(before, network.state_dict())
-
-
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
 def test_a_file_of_torchvisions_names_loads_all_but_the_head(tmp_path: Path, name: str) -> None:
     state = torchvisions(name)
     torch.save(state, tmp_path / "weights.pth")
     network = fresh(name)
     before = copied(network)
-    digest = initialize(network, name, str(tmp_path / "weights.pth"))
-    assert re.fullmatch("[0-9a-f]{64}", digest)
+    made = initialize(network, name, str(tmp_path / "weights.pth"))
+    assert re.fullmatch("[0-9a-f]{64}", made)
     after = network.state_dict()
     body, head = names(network)
     given = [tensor for key, tensor in state.items()][: len(after) - 2]

@@ -123,8 +123,9 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     """Parameters for seconds, in a folder with a base model."""
     monkeypatch.chdir(tmp_path)
     tree: dict[str, Any] = read_yaml(ROOT / "params.yaml")
-    tree |= {"image_size": SIZE, "device": "cpu", "base": {"species": OLD}}
-    tree["finetune"] |= {"species": NEW, "epochs": 2, "batch_size": 4, "views": 2}
+    tree |= {"image_size": SIZE, "device": "cpu", "base": {"species": OLD, "train": "all"}}
+    tree["finetune"] |= {"species": NEW, "epochs": 2, "batch_size": 4}
+    tree["views"] = 2
     (tmp_path / "params.yaml").write_text(json.dumps(tree))  # JSON is YAML
     third = (0.5, 0.5, 0.5)
     described = ModelConfig("fishline", OLD, SIZE, third, third, "grouped")

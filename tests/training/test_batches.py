@@ -17,7 +17,7 @@ from fishline.data.augment import augment, draw_augmentations
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
 from fishline.data.decode import THUMBNAIL, Decoded
-from fishline.data.prepare.packing import pack
+from fishline.data.prepare.packing import pack, pixels_packing
 from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.networks import Network
 from fishline.training import batches
@@ -50,7 +50,7 @@ def packed(images: Images, tmp_path: Path) -> Images:
             yield Decoded(images.pixels[row].numpy(), thumbnail, 48, 48, "RGB")
 
     (tmp_path / "cache").mkdir()
-    pack(sorted(digests), decode_all, 48, tmp_path / "nowhere", tmp_path / "cache")
+    pack(sorted(digests), decode_all, pixels_packing(48), tmp_path / "nowhere", tmp_path / "cache")
     rows = torch.from_numpy(np.argsort(order))
     return replace(images, pixels=Packed(Cache(tmp_path / "cache")), rows=rows)
 
@@ -157,7 +157,7 @@ def test_features_are_what_the_frozen_layers_make(
 
 
 def test_every_view_of_an_image_is_drawn() -> None:
-    features = CachedFeatures(torch.arange(4.0).view(4, 1, 1), torch.zeros(1))
+    features = CachedFeatures(torch.arange(4.0).view(4, 1, 1), torch.zeros(1), torch.ones(1))
     drawn = features.draw(400, generator())
     assert torch.equal(drawn, features.draw(400, generator()))
     counts = features.take(torch.zeros(400, dtype=torch.int64), drawn).long().flatten().bincount()

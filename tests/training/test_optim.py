@@ -33,7 +33,7 @@ LABELS = torch.tensor([0, 1, 2, 2, 0, 1])
     ],
     ids=["cross_entropy", "smoothed", "multi_margin"],
 )
-def test_a_loss_is_pytorchs_summed_over_images(
+def test_a_loss_is_pytorchs_of_each_image(
     settings: Training,
     loss: str,
     smoothing: float,
@@ -41,8 +41,8 @@ def test_a_loss_is_pytorchs_summed_over_images(
     weights: torch.Tensor | None,
 ) -> None:
     chosen = settings.model_copy(update={"loss": loss, "label_smoothing": smoothing})
-    found = make_loss(chosen, weights)(LOGITS, LABELS)
-    torch.testing.assert_close(found, expected(LOGITS, LABELS, weight=weights, reduction="sum"))
+    found = make_loss(chosen, weights)(LOGITS, LABELS)  # (b,)
+    torch.testing.assert_close(found, expected(LOGITS, LABELS, weight=weights, reduction="none"))
 
 
 def test_every_optimizer_is_there() -> None:

@@ -21,15 +21,15 @@ STAGES = {
         "data.dir: data/sample/ or your own photographs",
         "data/cache/, metrics/preprocess.json",
     ),
-    "split": (
-        "Choose training, validation and test images.",
-        "data/cache/",
-        "data/split/, plots/split.csv, metrics/split.json",
-    ),
     "embed": (
         "Run the frozen layers of a pretrained network on every photograph, once.",
         "data/cache/, the weights that model.weights names",
         "data/features/",
+    ),
+    "split": (
+        "Choose training, validation and test images.",
+        "data/cache/",
+        "data/split/, plots/split.csv, metrics/split.json",
     ),
     "explore": (
         "Show what is in the data, as pictures and one page.",

@@ -128,10 +128,13 @@ def recipe(model: str, test_run: TestRun, history: pd.DataFrame, params: Params)
     """What a model was trained with."""
     tuned, described = ROLES[model] == FINETUNED, test_run.config
     network = test_run.model.network
+    network.materialize()
     own: Recipe = params.finetune if tuned else params
     trained = params.finetune.train if tuned else params.base.train
     learnt = count_parameters(trainable_part(network, trained))
-    weights = "pretrained weights" if params.model.is_pretrained else "random weights"
+    weights = params.model.weights
+    if weights in ("none", "default"):
+        weights = "pretrained weights" if params.model.is_pretrained else "random weights"
     return {
         "network": f"{described.network}, {described.image_size} × {described.image_size} pixels",
         "started from": "the base model" if tuned else weights,

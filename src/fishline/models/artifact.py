@@ -94,7 +94,7 @@ def load(folder: Path) -> tuple[Network, ModelConfig]:
     path = folder / "model.safetensors"
     try:
         network = build(config)  # once: it draws from the generator that a fresh head comes from
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+    except (UserError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise UserError(f"{folder / 'model.json'} does not describe a model: {error}") from None
     try:
         network.load_state_dict(load_file(path))

@@ -39,7 +39,7 @@ def make_features(params: Params, cache: Cache, old: Path, new: Path) -> int:
     name, size, device = params.model.name, cache.size, find_device(params.device)
     state = read_weights(name, params.model.weights, size)
     network = make_network(name, 2, size)
-    load_weights(network, state)
+    load_weights(network, state, name, params.model.weights)
     mean, std = normalization(name, params.model.weights)
     normalize = Normalize(ModelConfig(name, (), size, mean, std, split=""))
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, new / WEIGHTS)

@@ -70,11 +70,11 @@ def read_weights(name: str, weights: str, image_size: int) -> State:
     if is_timm(name) and not any(key.startswith("features.") for key in state):
         return _from_timm(network, name, state, weights)
     if name in BACKBONES and state.keys() != network.state_dict().keys():
-        return _renamed(name, state)
+        return _renamed(name, state, weights)
     return state
 
 
-def load_weights(network: Network, state: State) -> None:
+def load_weights(network: Network, state: State, name: str, weights: str) -> None:
     """Give `network` the tensors of `state`; those of the last layer only if their shape fits.
 
     Raises:
@@ -87,9 +87,9 @@ def load_weights(network: Network, state: State) -> None:
     try:
         missing, unknown = network.load_state_dict(kept, strict=False)
     except RuntimeError as error:
-        raise _misfit(error) from None
+        raise _misfit(weights, name, error) from None
     if unknown or any(not key.startswith(head) for key in missing):
-        raise _misfit(f"{sorted([*unknown, *missing])[0]} is not in both")
+        raise _misfit(weights, name, f"{sorted([*unknown, *missing])[0]} is not in both")
 
 
 def _installed() -> State:
@@ -108,9 +108,9 @@ def _from_timm(network: Network, name: str, state: State, weights: str) -> State
     if name == DEFAULT and weights == "default":
         state = dict(zip(own, state.values(), strict=False))  # other names, the same order
     if missing := sorted(own.keys() - state.keys()):
-        raise _misfit(f"{missing[0]} is missing")
+        raise _misfit(weights, name, f"{missing[0]} is missing")
     if wrong := [key for key in own if own[key].shape != state[key].shape]:
-        raise _misfit(f"{wrong[0]} has another shape")
+        raise _misfit(weights, name, f"{wrong[0]} has another shape")
     return {f"features.0.network.{key}": state[key] for key in own}
 
 
@@ -167,22 +167,24 @@ def _read(path: Path) -> State:
     return state
 
 
-def _renamed(name: str, state: State) -> State:
+def _renamed(name: str, state: State, weights: str) -> State:
     """A state dict of torchvision's network, as one of ours."""
     from torchvision.models import get_model
 
     head = list(get_model(name, weights=None).state_dict())[-1]
     if head not in state:
-        raise _misfit(f"{head} is missing")
+        raise _misfit(weights, name, f"{head} is missing")
     whole = get_model(name, weights=None, num_classes=len(state[head]))
     try:
         whole.load_state_dict(state)
     except RuntimeError as error:
-        raise _misfit(error) from None
+        raise _misfit(weights, name, error) from None
     renamed: State = Backbone(whole).state_dict()
     return renamed
 
 
-def _misfit(why: object) -> UserError:
+def _misfit(weights: str, name: str, why: object) -> UserError:
     reason = shorten(str(why), 300)  # torch lists every tensor
-    return UserError(f"params.yaml: model.weights does not fit model.name: {reason}")
+    return UserError(
+        f"params.yaml: model.weights {weights} does not fit model.name {name}: {reason}"
+    )

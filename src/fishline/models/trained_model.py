@@ -16,7 +16,7 @@ from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.calibration import probabilities
 from fishline.models.embedding import frozen_digest
 from fishline.models.networks import Network
-from fishline.models.novelty import MahalanobisDetector, load_detector, save_detector
+from fishline.models.novelty import Detector, load_detector, save_detector
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Predictions:
 
     logits:        float32 (n, species)
     probabilities: float64 (n, species), calibrated: logits by `ModelConfig.temperature`
-    distances:     float64 (n,), squared, to the nearest species
+    distances:     float64 (n,), from what is known, see novelty.py
     unknown:       bool (n,), whether that is too far for any of the species
     """
 
@@ -45,7 +45,7 @@ class TrainedModel:
     """
 
     def __init__(
-        self, network: Network, config: ModelConfig, detector: MahalanobisDetector | None = None
+        self, network: Network, config: ModelConfig, detector: Detector | None = None
     ) -> None:
         self.network = network.eval()
         self.config = config
@@ -76,7 +76,7 @@ class TrainedModel:
         return next(self.network.parameters()).device
 
     @property
-    def detector(self) -> MahalanobisDetector:
+    def detector(self) -> Detector:
         if self._detector is None:
             raise RuntimeError("no novelty detector has been fitted yet")
         return self._detector

@@ -9,7 +9,7 @@ from __future__ import annotations
 from safetensors.torch import load_file
 
 from fishline.core.files import require
-from fishline.core.params import Params, load_params, training
+from fishline.core.params import Model, Params, load_params, training
 from fishline.core.paths import FEATURES
 from fishline.core.roles import BASE
 from fishline.data.dataset import Images, mean_and_std, model_images
@@ -30,7 +30,7 @@ def main() -> None:
     subsets = model_images(BASE, params)
     config = _config(params, subsets["train"])
     network = build(config)
-    origin = _initialize(network) if params.model.is_pretrained else ""
+    origin = _initialize(network, params.model) if params.model.is_pretrained else ""
     job = TrainingJob(
         stage=BASE.stage,
         model=BASE.folder,
@@ -47,10 +47,10 @@ def main() -> None:
     run.run(job, params)
 
 
-def _initialize(network: Network) -> str:
+def _initialize(network: Network, model: Model) -> str:
     """Give `network` the weights that `embed` has read; their digest."""
     state = load_file(require(FEATURES / WEIGHTS, "embed"))
-    load_weights(network, state)
+    load_weights(network, state, model.name, model.weights)
     return digest(state)
 
 

@@ -45,8 +45,8 @@ class Photographs:
         images: Images,
         normalize: Normalize,
         device: torch.device,
-        alike: SampleWeight,
         augmented: bool = False,
+        alike: SampleWeight = "files",
     ) -> None:
         self.labels = images.labels.to(device)
         self.weights = sample_weights(images, alike).to(device)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-
 from fishline.data.dataset import Images
 from fishline.models.calibration import find_temperature
-from fishline.models.novelty import MOST, fit_detector
+from fishline.models.novelty import fit_detector
 from fishline.models.trained_model import TrainedModel
 
 
@@ -22,16 +20,6 @@ def calibrate(model: TrainedModel, subsets: Mapping[str, Images], recall: float)
     """
     validation, labels = model.embed_images(subsets["validation"])
     temperature = find_temperature(model.logits(validation), labels)
-    train, train_labels = model.embed_images(_some(subsets["train"]))
+    train, train_labels = model.embed_images(subsets["train"])
     detector = fit_detector(train.numpy(), train_labels.numpy(), validation.numpy(), recall)
     return TrainedModel(model.network, replace(model.config, temperature=temperature), detector)
-
-
-def _some(images: Images) -> Images:
-    """`images`, or `MOST` of them evenly spread: they are in order of species."""
-    step = -(-len(images) // MOST)
-    if step == 1:
-        return images
-    chosen = torch.arange(0, len(images), step)
-    table = images.table.iloc[chosen.numpy()].reset_index(drop=True)
-    return replace(images, rows=images.rows[chosen], labels=images.labels[chosen], table=table)

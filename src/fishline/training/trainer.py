@@ -110,7 +110,7 @@ class Trainer:
                 values.to(self.device), images.labels.to(self.device), weights.to(self.device)
             )
         photographs = Photographs(
-            images, self.normalize, self.device, self.settings.sample_weight, augmented
+            images, self.normalize, self.device, augmented, self.settings.sample_weight
         )
         if self.frozen is None:
             return photographs

@@ -44,7 +44,8 @@ def copy_of(image: Image.Image, degrees: int, mirrored: bool) -> Image.Image:
 def write_params(root: Path) -> None:
     start, _, rest = (ROOT / "params.yaml").read_text().partition("base:\n")
     recipe = rest[rest.index("  mode:") :]
-    species = f"base:\n  species: {list(SPECIES[:2])}\nfinetune:\n  species: {list(SPECIES[2:])}\n"
+    base, new = list(SPECIES[:2]), list(SPECIES[2:])
+    species = f"base:\n  species: {base}\n  train: all\nfinetune:\n  species: {new}\n"
     (root / "params.yaml").write_text(start + species + recipe)
 
 

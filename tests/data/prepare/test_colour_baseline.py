@@ -11,7 +11,7 @@ import pytest
 from fishline.data.cache import Cache
 from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare import colour_baseline
-from fishline.data.prepare.packing import pack
+from fishline.data.prepare.packing import pack, pixels_packing
 
 COPIES, PHOTOGRAPHS, SIZE = 10, 24, 48
 
@@ -29,7 +29,7 @@ def table(tmp_path: Path) -> pd.DataFrame:
             pixels = np.broadcast_to(colours[number], (SIZE, SIZE, 3)).copy()
             yield Decoded(pixels, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), SIZE, SIZE, "RGB")
 
-    pack(digests, decode, SIZE, tmp_path / "nowhere", tmp_path)
+    pack(digests, decode, pixels_packing(SIZE), tmp_path / "nowhere", tmp_path)
     lots = rng.permutation(np.arange(PHOTOGRAPHS) % 2)
     return pd.DataFrame(
         {
