@@ -104,7 +104,8 @@ def versions(cache: Cache, row: int, sha256: str, seed: int, views: int) -> torc
     image = scale(torch.from_numpy(cache.take(np.array([row]))))  # (1, 3, size, size)
     if views == 1:
         return image
-    rng = torch.Generator().manual_seed((seed << 32) ^ int(sha256[:12], 16))
+    decides = hashlib.sha256(f"{seed} {sha256}".encode()).digest()
+    rng = torch.Generator().manual_seed(int.from_bytes(decides[:4]))  # torch takes no more bits
     drawn = draw_augmentations(views - 1, rng)
     return torch.cat([image, augment(image.expand(views - 1, -1, -1, -1), drawn)])
 
