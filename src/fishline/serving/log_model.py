@@ -22,13 +22,14 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 from PIL import Image
 
+from fishline.core.params import UNTRAINED
 from fishline.data.decode import Pixels
 from fishline.models.artifact import ModelConfig
-from fishline.models.networks import BACKBONES
+from fishline.models.timm_networks import is_timm
 
 COLUMN = "photograph"  # mlflow_model.py says the same
 PACKAGE = Path(__file__).parents[1]
-# What mlflow_model.py imports; torchvision with its networks alone.
+# What mlflow_model.py imports; timm and torchvision with their networks alone.
 REQUIREMENTS = "mlflow click numpy pandas pillow ruamel-yaml safetensors torch".split()
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, COLUMN)]),
@@ -55,7 +56,8 @@ def log_model(
     """
     if known := _logged(run_id):
         return known
-    needed = REQUIREMENTS + ["torchvision"] * (config.network in BACKBONES)
+    extra = ["timm", "torchvision"] if is_timm(config.network) else ["torchvision"]
+    needed = REQUIREMENTS + (extra if config.network not in UNTRAINED else [])
     info = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(Path(__file__).parent / "mlflow_model.py"),
