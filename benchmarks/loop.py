@@ -68,13 +68,13 @@ class OneBatch:
 
 
 def make_job(params: Params, count: int) -> TrainingJob:
-    """What `train-base` trains, without end, on `count` of its images."""
+    """The training of a whole network, without end, on `count` images of the base species."""
     rng = seed_everything(params.seed)
     subsets = model_images(BASE, params)
     some = torch.randperm(len(subsets["train"]), generator=rng)[:count]
     subsets["train"] = train = pick(subsets["train"], some)
     config = ModelConfig(
-        params.model.name,
+        "fishline",  # any that is trained whole
         train.species,
         train.size,
         *mean_and_std(train),

@@ -34,6 +34,7 @@ from fishline.core.params import Params, load_params
 from fishline.core.paths import SPLIT
 
 EPOCHS = 20
+SIZE = 128  # pixels
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Run:
         table = pd.concat([pd.read_csv(SPLIT / f"{task}.csv") for task in tasks])
         table = table.assign(label=table["species"].map(species.index))
         table = table if others else table[table["part"] == part]
-        return Fish(Path(self.params.data.dir), table, part, self.params.image_size)
+        return Fish(Path(self.params.data.dir), table, part, SIZE)
 
     def train(self, name: str, network: Net, images: Fish, recipe: Recipe) -> None:
         self.seconds[name], self.epochs[name] = train(
@@ -187,7 +188,7 @@ class Run:
             return images
 
         training, testing = load("train", "base"), load("test", "base")
-        base = Net(len(self.params.base.species), self.params.image_size).to(self.device)
+        base = Net(len(self.params.base.species), SIZE).to(self.device)
         self.train("base", base, training, BASE)
         self.test("base", base, testing)
         training = load("train", "finetune")

@@ -117,7 +117,8 @@ def imports() -> tuple[dict[str, float], float]:
     modules = {name: f"fishline.stages.{name}" for name in ("preprocess", "split")}
     modules["train-base"] = "fishline.stages.train_base"
     found = {stage: command("-c", f"import {name}")[0] for stage, name in modules.items()}
-    found |= dict.fromkeys(("finetune", "evaluate"), found["train-base"])  # they import the same
+    others = ("embed", "finetune", "evaluate")
+    found |= dict.fromkeys(others, found["train-base"])  # they import the same
     return found, command("-c", "import notebook")[0]
 
 
@@ -127,6 +128,7 @@ def run_stages(folder: Path, rows: Rows, imported: dict[str, float]) -> float:
     params = load_params(folder / "params.yaml")
     names = {
         "preprocess": "ingest",
+        "embed": "features",
         "split": "split",
         "train-base": "base training",
         "finetune": f"fine-tuning: {variant_of(params.finetune)}",

@@ -116,6 +116,12 @@ def test_damaged_weights_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
         pretrained.read_weights("efficientnet_lite0", "default", 64)
 
 
+def test_a_network_that_takes_one_size_alone_says_so(tmp_path: Path) -> None:
+    torch.save({"patch_embed.proj.weight": torch.zeros(1)}, tmp_path / "vit.pth")
+    with pytest.raises(UserError, match="takes images of 224 pixels alone, and image_size is 64"):
+        pretrained.read_weights("vit_tiny_patch16_224", str(tmp_path / "vit.pth"), 64)
+
+
 def test_a_name_that_nobody_has_gets_those_that_read_alike() -> None:
     with pytest.raises(UserError, match=r"model.name is resnet188, which timm .* it has resnet18"):
         build(config("resnet188"))

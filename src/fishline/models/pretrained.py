@@ -67,11 +67,23 @@ def read_weights(name: str, weights: str, image_size: int) -> State:
     else:
         state = _read(Path(weights))
     network = make_network(name, 2, image_size)
+    if is_timm(name):
+        _require_size(name, image_size)
     if is_timm(name) and not any(key.startswith("features.") for key in state):
         return _from_timm(network, name, state, weights)
     if name in BACKBONES and state.keys() != network.state_dict().keys():
         return _renamed(name, state, weights)
     return state
+
+
+def _require_size(name: str, image_size: int) -> None:
+    published = create_timm(timm_name(name)).pretrained_cfg
+    size = published["input_size"][1]
+    if published.get("fixed_input_size") and size != image_size:
+        raise UserError(
+            f"params.yaml: model.name {name} takes images of {size} pixels alone, and image_size "
+            f"is {image_size}; set it to {size}"
+        )
 
 
 def load_weights(network: Network, state: State, name: str, weights: str) -> None:
