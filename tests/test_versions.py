@@ -201,5 +201,5 @@ def test_one_photograph_more_is_little_more_to_store(second: Project) -> None:
 def test_a_command_of_the_readme_on_training(project: Project, command: str) -> None:
     before = len(project.runs())
     project.run_readme(command)
-    trained = "torchrun" in command or "curve" in command
+    trained = "train-base" in command or "curve" in command
     assert len(project.runs()) == before + trained  # a run each, however many processes

@@ -95,7 +95,7 @@ def test_the_report_and_the_cards_are_where_people_look(clone: Clone, repro: str
         run = clone.client().get_run(versions[name].run_id)
         assert run.data.metrics["trained_parameters"] > 1000
         assert run.data.metrics["seconds_per_epoch"] > 0
-    assert "dvc exp run -S finetune.train=head" in report
+    assert "dvc exp run -S finetune.train=all" in report
     assert "has no champion yet" in report
 
 
