@@ -22,7 +22,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from clone import ROOT, Clone, free_port, stages_run
+from clone import FROM_NOTHING, ROOT, Clone, free_port, stages_run
 
 from fishline.cli.doctor.machine import locked
 
@@ -113,7 +113,7 @@ def database(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return Clone(tmp_path_factory.mktemp("clone"))
+    return Clone(tmp_path_factory.mktemp("clone"), FROM_NOTHING)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The whole graph on a tiny sample, in a temporary clone, through the real dvc and MLflow.
 
-Runs the README's commands as they stand there, in their order.
+Runs the README's commands as they stand there, in their order, with a network that starts from
+nothing; test_versions.py has the one that comes pretrained.
 """
 
 import json
@@ -17,6 +18,7 @@ import pytest
 from clone import (
     CHAMPION,
     DATA,
+    FROM_NOTHING,
     TRAINING,
     Clone,
     free_port,
@@ -32,7 +34,7 @@ from fishline.serving.predictor import Predictor
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    made = Clone(tmp_path_factory.mktemp("clone"))
+    made = Clone(tmp_path_factory.mktemp("clone"), FROM_NOTHING)
     status = subprocess.run(["make", "--question", "env"], cwd=made.folder, capture_output=True)
     assert status.returncode == 0, "the environment is out of date: run the tests with `make test`"
     yield made
@@ -95,7 +97,7 @@ def test_the_report_and_the_cards_are_where_people_look(clone: Clone, repro: str
         run = clone.client().get_run(versions[name].run_id)
         assert run.data.metrics["trained_parameters"] > 1000
         assert run.data.metrics["seconds_per_epoch"] > 0
-    assert "dvc exp run -S finetune.train=all" in report
+    assert "dvc exp run -S finetune.train=head" in report
     assert "has no champion yet" in report
 
 

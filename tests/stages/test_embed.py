@@ -103,8 +103,7 @@ def test_views_are_the_photograph_and_versions_of_it(
     assert three.shape == (3, 4, 256)
     assert torch.equal(three[:1], as_they_are)
     assert not torch.allclose(three[1], three[0]) and not torch.allclose(three[1], three[2])
-    assert embed(cache, views=3, seed=43) == 4
-    assert not torch.equal(Features(tmp_path / "features", "").take(rows)[1:], three[1:])
+    assert embed(cache, views=3, seed=43) == 0  # another seed asks for nothing
 
 
 def test_features_of_other_photographs_are_refused(

@@ -52,7 +52,7 @@ def make_features(params: Params, cache: Cache, old: Path, new: Path) -> int:
 
     def make_all(wanted: Sequence[str]) -> Iterator[Floats]:
         def read(number: int) -> torch.Tensor:
-            return versions(cache, number, digests[number], params.seed, params.views)
+            return versions(cache, number, digests[number], params.views)
 
         jobs = [row[digest] for digest in wanted]
         made = embed(Frozen(network, normalize), jobs, read, size, device, new / ONNX)
@@ -76,14 +76,12 @@ def features_packing(
     params: Params, frozen: str, width: int, device: torch.device
 ) -> Packing[Floats]:
     """Features of `params.views` versions of a photograph, float32 (views, width)."""
-    drawn = {"seed": params.seed} if params.views > 1 else {}
     code = b"".join(Path(str(m.__file__)).read_bytes() for m in (embedding, augmenting))
     decides: dict[str, Any] = {
         "frozen": frozen,
         "views": params.views,
         "computed_on": device.type,
         "code": hashlib.sha256(code).hexdigest()[:16],
-        **drawn,
     }
     record = np.dtype(
         [
@@ -95,8 +93,8 @@ def features_packing(
     return Packing("features", record, decides, _fill)
 
 
-def versions(cache: Cache, row: int, sha256: str, seed: int, views: int) -> torch.Tensor:
-    """A photograph as it is, and augmented as `seed` and its content alone decide.
+def versions(cache: Cache, row: int, sha256: str, views: int) -> torch.Tensor:
+    """A photograph as it is, and augmented as its content alone decides: whatever the seed.
 
     Returns:
         float32 (views, 3, size, size), on the scale 0…1.
@@ -104,8 +102,7 @@ def versions(cache: Cache, row: int, sha256: str, seed: int, views: int) -> torc
     image = scale(torch.from_numpy(cache.take(np.array([row]))))  # (1, 3, size, size)
     if views == 1:
         return image
-    decides = hashlib.sha256(f"{seed} {sha256}".encode()).digest()
-    rng = torch.Generator().manual_seed(int.from_bytes(decides[:4]))  # torch takes no more bits
+    rng = torch.Generator().manual_seed(int(sha256[:8], 16))  # torch takes no more bits
     drawn = draw_augmentations(views - 1, rng)
     return torch.cat([image, augment(image.expand(views - 1, -1, -1, -1), drawn)])
 
