@@ -54,9 +54,7 @@ test: env
 	ruff check .
 	mypy
 	lint-imports
-	pytest $(PYTEST_ARGS) --numprocesses 4 --dist loadfile \
-	    --no-loadscope-reorder tests/test_workflow.py tests/test_versions.py \
-	    tests/test_server.py tests
+	pytest $(PYTEST_ARGS) --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-all: PYTEST_ARGS += -m ''
 test-all: test

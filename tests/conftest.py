@@ -37,6 +37,13 @@ torch.set_num_threads(1)
 # A suite started in the background inherits an ignored Ctrl-C, and so would what tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST = ("test_workflow.py", "test_versions.py", "test_server.py", "test_promote.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: what is begun last, the others wait for."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture
 def settings() -> Training:
