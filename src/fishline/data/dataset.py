@@ -67,6 +67,10 @@ class Images:
         """Edge of an image in pixels."""
         return self.pixels.shape[1]
 
+    def features_by(self, frozen: str) -> Features | None:
+        """The features, if the layers with the digest `frozen` made them."""
+        return self.features if self.features and self.features.frozen == frozen else None
+
     def batches(
         self, order: torch.Tensor, batch_size: int
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -104,14 +108,12 @@ def load_images(
             "run `dvc repro split`"
         )
     packed = _open(cache, int(manifest["index"].max()) + 1)
-    made = Features.open(features, packed) if features else None
+    pixels, made = Packed(packed), Features.open(features, packed) if features else None
     subsets = {str(name): rows for name, rows in table.groupby("part")}
     for name in species:
         if "train" not in subsets or name not in set(subsets["train"]["species"]):
             raise UserError(f"{split}: no training image of '{name}'; use a stratified split")
-    return {
-        name: _images(Packed(packed), rows, tuple(species), made) for name, rows in subsets.items()
-    }
+    return {name: _images(pixels, rows, tuple(species), made) for name, rows in subsets.items()}
 
 
 def _open(cache: Path, count: int) -> Cache:

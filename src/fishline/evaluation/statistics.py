@@ -17,6 +17,7 @@ from scipy.stats import binomtest, bootstrap
 Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
 
+MEASURES = ("accuracy", "macro_f1", "worst_recall")  # of a model, that another is held against
 RESAMPLES = 9999
 SEED = 0
 CELLS = 2_000_000  # resampled photographs held at a time: 16 MB a column

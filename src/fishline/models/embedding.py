@@ -71,8 +71,6 @@ def embed(
     Returns:
         float32 (views, d) for each.
     """
-    if not jobs:
-        return iter(())
     if device.type == "cpu":
         return _on_processor(frozen, jobs, read, size, onnx)
     return _on_gpu(frozen.to(device).eval(), jobs, read, device)

@@ -48,27 +48,21 @@ def make_features(params: Params, cache: Cache, old: Path, new: Path) -> int:
         link_or_copy(old / ONNX, new / ONNX)
     digests = cache.digests()
     row = {digest: number for number, digest in enumerate(digests)}
-    computed = []
+    computed: list[str] = []
 
     def make_all(wanted: Sequence[str]) -> Iterator[Floats]:
         def read(number: int) -> torch.Tensor:
             return versions(cache, number, digests[number], params.views)
 
+        computed.extend(wanted)
         jobs = [row[digest] for digest in wanted]
         made = embed(Frozen(network, normalize), jobs, read, size, device, new / ONNX)
-        for values in tqdm(made, desc="embed", total=len(jobs), unit="image", disable=None):
-            computed.append(1)
-            yield values
+        yield from tqdm(made, desc="embed", total=len(jobs), unit="image", disable=None)
 
     head = network.classifier[-1]
     assert isinstance(head, nn.Linear)
-    pack(
-        sorted(digests),
-        make_all,
-        features_packing(params, frozen, head.in_features, device),
-        old,
-        new,
-    )
+    packing = features_packing(params, frozen, head.in_features, device)
+    pack(digests, make_all, packing, old, new)
     return len(computed)
 
 

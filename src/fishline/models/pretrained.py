@@ -15,7 +15,14 @@ from safetensors.torch import load_file
 from fishline.core.errors import UserError
 from fishline.models.artifact import read_config
 from fishline.models.networks import BACKBONES, Backbone, Network
-from fishline.models.timm_networks import DEFAULT, create_timm, is_timm, make_network, timm_name
+from fishline.models.timm_networks import (
+    DEFAULT,
+    create_timm,
+    is_timm,
+    make_network,
+    published,
+    timm_name,
+)
 
 # Of ImageNet, as all of torchvision's weights expect: https://docs.pytorch.org/vision/stable/models
 MEAN = (0.485, 0.456, 0.406)
@@ -44,8 +51,8 @@ def normalization(name: str, weights: str) -> tuple[tuple[float, ...], tuple[flo
     if name == DEFAULT:
         return HALF, HALF
     if is_timm(name):
-        published = create_timm(timm_name(name)).pretrained_cfg
-        return tuple(published["mean"]), tuple(published["std"])
+        of_timm = published(name)
+        return tuple(of_timm.mean), tuple(of_timm.std)
     raise UserError(
         f"params.yaml: model.weights names {weights}, and nothing says how its images were "
         "normalised; put the model.json that was written with it beside it"
@@ -66,20 +73,19 @@ def read_weights(name: str, weights: str, image_size: int) -> State:
         state = _installed() if name == DEFAULT else _download(name)
     else:
         state = _read(Path(weights))
-    network = make_network(name, 2, image_size)
     if is_timm(name):
         _require_size(name, image_size)
-    if is_timm(name) and not any(key.startswith("features.") for key in state):
-        return _from_timm(network, name, state, weights)
-    if name in BACKBONES and state.keys() != network.state_dict().keys():
+        own = any(key.startswith("features.") for key in state)
+        return state if own else _from_timm(name, state, weights)
+    if name in BACKBONES and state.keys() != make_network(name, 2, image_size).state_dict().keys():
         return _renamed(name, state, weights)
     return state
 
 
 def _require_size(name: str, image_size: int) -> None:
-    published = create_timm(timm_name(name)).pretrained_cfg
-    size = published["input_size"][1]
-    if published.get("fixed_input_size") and size != image_size:
+    of_timm = published(name)
+    size = of_timm.input_size[1]
+    if of_timm.fixed_input_size and size != image_size:
         raise UserError(
             f"params.yaml: model.name {name} takes images of {size} pixels alone, and image_size "
             f"is {image_size}; set it to {size}"
@@ -114,7 +120,7 @@ def _installed() -> State:
     return state
 
 
-def _from_timm(network: Network, name: str, state: State, weights: str) -> State:
+def _from_timm(name: str, state: State, weights: str) -> State:
     """A state dict of timm's network, as one of ours: without its last layer."""
     own = create_timm(timm_name(name)).state_dict()
     if name == DEFAULT and weights == "default":
@@ -146,16 +152,16 @@ def _download(name: str) -> State:
 def _download_from_timm(name: str) -> State:
     import timm
 
-    architecture = timm_name(name)
-    create_timm(architecture)  # names what there is, if there is none of that name
+    published(name)  # names what there is, if there is none of that name
     try:
-        state: State = timm.create_model(architecture, pretrained=True, num_classes=0).state_dict()
+        whole = timm.create_model(timm_name(name), pretrained=True, num_classes=0)
     except Exception as error:  # Hugging Face's client has many
         raise UserError(
             f"params.yaml: model.weights is default, but timm cannot fetch those of {name}: "
             f"{shorten(str(error), 200)}\nGet the file by other means and name its path in "
             "model.weights, or set it to none."
         ) from None
+    state: State = whole.state_dict()
     return state
 
 

@@ -128,6 +128,27 @@ def create_timm(architecture: str) -> Any:
     Raises:
         UserError: timm has none of that name.
     """
+    import timm
+
+    _require_known(architecture)
+    with torch.random.fork_rng(devices=[]):  # its fresh weights are replaced, or nobody's concern
+        return timm.create_model(architecture, num_classes=0)
+
+
+def published(name: str) -> Any:
+    """What timm says of the weights of the network that `model.name` calls `name`: input size and
+    normalisation, as `timm.models.PretrainedCfg`.
+
+    Raises:
+        UserError: timm has none of that name.
+    """
+    import timm
+
+    _require_known(timm_name(name))
+    return timm.get_pretrained_cfg(timm_name(name))
+
+
+def _require_known(architecture: str) -> None:
     import timm  # takes seconds
 
     if not timm.is_model(architecture):
@@ -136,8 +157,6 @@ def create_timm(architecture: str) -> Any:
             f"params.yaml: model.name is {architecture}, which timm {timm.__version__} does not "
             "have either" + (f"; it has {near}" if near else "")
         )
-    with torch.random.fork_rng(devices=[]):  # its fresh weights are replaced, or nobody's concern
-        return timm.create_model(architecture, num_classes=0)
 
 
 def _width(name: str) -> int:

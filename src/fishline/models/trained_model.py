@@ -99,8 +99,8 @@ class TrainedModel:
 
         Those that `embed` has made by this very network are taken from there.
         """
-        if images.features and images.features.frozen == self.frozen_digest:
-            return images.features.take(images.rows, 1)[0], images.labels
+        if images.features and (made := images.features_by(self.frozen_digest)):
+            return made.take(images.rows, 1)[0], images.labels
         batches = images.batches(torch.arange(len(images)), batch_size)
         embeddings, labels = [], []
         for pixels, truth in batches:

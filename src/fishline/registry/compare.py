@@ -13,14 +13,13 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from fishline.core.text import many
 from fishline.evaluation.comparison import on_same_photographs, verdict
-from fishline.evaluation.statistics import difference
+from fishline.evaluation.statistics import MEASURES, difference
 from fishline.tracking import versions
 from fishline.tracking.provenance import PARAMETERS
 from fishline.tracking.versions import Version
 
 CODE = ("git.commit", "git.dirty", "git.dirty.files", "git.snapshot")
 DATA = ("data.hash", "split.strategy")
-MEASURES = ("accuracy", "macro_f1", "worst_recall")
 
 
 def compare(first: str, second: str, as_json: bool) -> None:

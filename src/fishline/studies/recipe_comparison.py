@@ -17,8 +17,9 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from fishline.core.errors import UserError
 from fishline.core.text import many
 from fishline.evaluation.replicates import DATA, Spread
+from fishline.evaluation.statistics import MEASURES
 from fishline.studies.paired_differences import CONFIDENCE, SPLIT_SEED, PairedDifference
-from fishline.studies.recipes import MEASURES, RecipeComparison, compare_recipes
+from fishline.studies.recipes import RecipeComparison, compare_recipes
 from fishline.tracking import run, store
 from fishline.tracking.metric_buffer import LOST
 from fishline.tracking.provenance import dvc_tags, git_tags

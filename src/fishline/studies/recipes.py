@@ -11,10 +11,9 @@ from typing import Any
 from fishline.core.errors import UserError
 from fishline.core.roles import ROLES
 from fishline.evaluation.replicates import Replicates, Spread, evaluated_runs, replicates
+from fishline.evaluation.statistics import MEASURES
 from fishline.studies.paired_differences import PairedDifference, paired_difference
 from fishline.tracking import store
-
-MEASURES = ("accuracy", "macro_f1", "worst_recall")
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Trainer:
         if images.features is None or self.trainable is not self.network.classifier[-1]:
             return False
         digest = frozen_digest(self.network, self.normalize, images.size)
-        return images.features.frozen == digest
+        return images.features_by(digest) is not None
 
     def _inputs(self, images: Images, augmented: bool, views: int = 1) -> Inputs:
         if self._stored and images.features:
