@@ -55,9 +55,9 @@ def test_against_the_champion(shelf: Shelf) -> None:
     worse = trained(shelf, "all", shot("Bream", [0, 1, 2]))
     shelf.store.set_registered_model_alias(NAME, "champion", str(worse.number))
     comparison = against_champion(trained(shelf, "all"))
-    assert comparison is not None and comparison.found is not None
+    assert comparison is not None and comparison.difference is not None
     assert comparison.other.number == worse.number
-    assert comparison.found.change == pytest.approx(3 / 24)
+    assert comparison.difference.change == pytest.approx(3 / 24)
     assert "may be chance" in comparison.verdict
     assert comparison.note.startswith("as recorded")
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_compared_says_why(shelf: Shelf) -> None:
     seen.loc[seen["original"].str.startswith("Bream"), "part"] = "test"
     other = shelf.version(NAME, images=seen)
     comparison = against(mine, versions.find(f"{NAME}/{other}"))
-    assert comparison.found is None or comparison.found.photographs < 24
+    assert comparison.difference is None or comparison.difference.photographs < 24
     assert comparison.verdict
 
 
@@ -80,8 +80,8 @@ def test_what_was_frozen(shelf: Shelf) -> None:
     assert list(found) == ["head", "classifier", "all"]
     assert found["head"].version is not None and found["head"].comparison is not None
     assert found["head"].version.number == head.number
-    assert found["head"].comparison.found is not None
-    assert found["head"].comparison.found.change == pytest.approx(2 / 24)
+    assert found["head"].comparison.difference is not None
+    assert found["head"].comparison.difference.change == pytest.approx(2 / 24)
     assert found["classifier"].run is None
     assert found["all"].run == run_of(mine)
     assert found["all"].comparison is None

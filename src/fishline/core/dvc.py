@@ -55,14 +55,14 @@ def stage_param_keys(stage: str) -> set[str] | None:
         if repo is None:
             return None
         stages = repo.stage.collect(stage, with_deps=True)
-    return {key for one in stages for dependency in one.params for key in dependency.params}
+    return {key for stage in stages for dependency in stage.params for key in dependency.params}
 
 
 def data_files(project: Path, stage: str) -> list[str]:
     """The *.dvc files that `stage` and those before it read from, relative to `project`."""
     with repository(project) as repo:
         stages = repo.stage.collect(f"{project}/dvc.yaml:{stage}", with_deps=True) if repo else []
-    files = {Path(one.path) for one in stages if one.path.endswith(".dvc")}
+    files = {Path(stage.path) for stage in stages if stage.path.endswith(".dvc")}
     return sorted(file.relative_to(project.resolve()).as_posix() for file in files)
 
 

@@ -16,13 +16,13 @@ def git(
     *arguments: str,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    given: str | None = None,
+    stdin: str | None = None,
 ) -> str:
     """What a git command prints, without the last newline.
 
     Args:
         environment: set beside that of this process.
-        given: its standard input.
+        stdin: its standard input.
 
     Raises:
         GitError: see there.
@@ -32,7 +32,7 @@ def git(
             ["git", *arguments],
             cwd=cwd,
             env={**os.environ, **(environment or {})},
-            input=given if given is not None else "",
+            input=stdin if stdin is not None else "",
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",

@@ -22,12 +22,12 @@ from fishline.tracking.versions import CHAMPION, Version
 class Comparison:
     """One version against another on the same photographs.
 
-    found:   what parts `other` (a) from it (b); None if they cannot be compared
-    verdict: that, or why not, in a sentence
+    difference: of `other` (a) and it (b); None if they cannot be compared
+    verdict:    that, or why not, in a sentence
     """
 
     other: Version
-    found: Difference | None
+    difference: Difference | None
     note: str
     verdict: str
 
@@ -36,8 +36,8 @@ class Comparison:
 class FreezeVariant:
     """A fine-tuning with this value of `finetune.train`, all else but `finetune.*` being the same.
 
-    run:      None if there is none yet
-    standing: against the model at hand; None for itself
+    run:        None if there is none yet
+    comparison: against the model at hand; None for itself
     """
 
     train: str
@@ -52,8 +52,8 @@ def against(mine: Version, other: Version) -> Comparison:
         paired = on_same_photographs(other, mine)
     except UserError as error:
         return Comparison(other, None, "", error.message)
-    found = difference(paired.a, paired.b)
-    return Comparison(other, found, paired.note, verdict(found, str(other), str(mine)))
+    measured = difference(paired.a, paired.b)
+    return Comparison(other, measured, paired.note, verdict(measured, str(other), str(mine)))
 
 
 def against_champion(mine: Version) -> Comparison | None:
@@ -71,7 +71,7 @@ def freeze_variants(mine: Version, run: Run) -> list[FreezeVariant]:
         "tags.`dvc.stage` = 'finetune' AND attributes.status = 'FINISHED' "
         f"AND tags.`data.hash` = '{run.tags.get('data.hash')}'"
     )
-    alike = [each for each in finished if comparable(run, each)]
+    alike = [candidate for candidate in finished if comparable(run, candidate)]
     return [
         _freeze_variant(train, mine, run, alike) for train in get_args(Trainable) if train != "auto"
     ]
@@ -80,7 +80,7 @@ def freeze_variants(mine: Version, run: Run) -> list[FreezeVariant]:
 def _freeze_variant(train: str, mine: Version, run: Run, alike: Sequence[Run]) -> FreezeVariant:
     if run.params["finetune.train"] == train:
         return FreezeVariant(train, run, mine)
-    newest = next((each for each in alike if each.params["finetune.train"] == train), None)
+    newest = next((run for run in alike if run.params["finetune.train"] == train), None)
     if newest is None:
         return FreezeVariant(train)
     try:
@@ -90,18 +90,18 @@ def _freeze_variant(train: str, mine: Version, run: Run, alike: Sequence[Run]) -
     return FreezeVariant(train, newest, version, against(mine, version))
 
 
-def comparable(one: Run, other: Run) -> bool:
+def comparable(first: Run, second: Run) -> bool:
     """Whether two fine-tunings differ in nothing but how they were trained: in `finetune.*`."""
     same = ("finetune.species", "finetune.mode")
     of_one, of_other = (
         {k: v for k, v in run.params.items() if k in same or not k.startswith("finetune.")}
-        for run in (one, other)
+        for run in (first, second)
     )
     tags = ("data.hash", "base.run_id")
     return (
         of_one == of_other
-        and all(one.tags.get(tag) == other.tags.get(tag) for tag in tags)
-        and "test_accuracy" in other.metrics
+        and all(first.tags.get(tag) == second.tags.get(tag) for tag in tags)
+        and "test_accuracy" in second.metrics
     )
 
 
@@ -135,7 +135,7 @@ def on_same_photographs(a: Version, b: Version) -> Paired:
         return _aligned(of_a, of_b, "as recorded: both were tested on the same images")
     tables = [retest.required(version, retest.SPLIT) for version in (a, b)]
     _require_same_species(a, set(tables[0]["species"]), b, set(tables[1]["species"]))
-    newer, table = max(zip((a, b), tables, strict=True), key=lambda each: each[0].created)
+    newer, table = max(zip((a, b), tables, strict=True), key=lambda pair: pair[0].created)
     test = table[table["part"] == "test"]
     seen = retest.left_out(test, tables)
     both = of_a is not None and of_b is not None
@@ -167,14 +167,14 @@ def _aligned(a: pd.DataFrame, b: pd.DataFrame, note: str) -> Paired:
     return Paired(first.reset_index(), b.reset_index(), note)
 
 
-def verdict(found: Difference, a: str, b: str) -> str:
+def verdict(difference: Difference, a: str, b: str) -> str:
     """Whether the difference is real, in a sentence."""
-    if not found.only_a + found.only_b:
+    if not difference.only_a + difference.only_b:
         return "No photograph parts them: either has the same ones right."
-    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
-    better = b if found.only_b > found.only_a else a
-    judged = f"is real: {better} is better" if found.is_real else "may be chance"
+    p = "p < 0.001" if difference.p < 0.001 else f"p = {difference.p:.3f}"
+    better = b if difference.only_b > difference.only_a else a
+    judged = f"is real: {better} is better" if difference.is_real else "may be chance"
     return (
         f"The difference {judged} (McNemar, exact: {p}): {a} alone has "
-        f"{many(found.only_a, 'photograph')} right, {b} alone {found.only_b}."
+        f"{many(difference.only_a, 'photograph')} right, {b} alone {difference.only_b}."
     )

@@ -157,12 +157,12 @@ def leaky_runs(run: Run) -> list[Run]:
     """Tested runs that differ in the split alone, which is not by photograph, newest first."""
     if run.params.get("split.strategy") != "grouped":
         return []
-    found = search.runs(
+    finished = search.runs(
         f"tags.`dvc.stage` = '{run.tags.get('dvc.stage')}' "
         f"AND tags.`data.hash` = '{run.tags.get('data.hash')}' "
         "AND tags.`split.strategy` != 'grouped'"
     )
-    return [r for r in found if "test_accuracy" in r.metrics and _recipe(r) == _recipe(run)]
+    return [r for r in finished if "test_accuracy" in r.metrics and _recipe(r) == _recipe(run)]
 
 
 def _recipe(run: Run) -> dict[str, str]:

@@ -83,8 +83,8 @@ def accuracy_interval(predictions: pd.DataFrame) -> Interval:
     if not photographs:
         return 0.0, 1.0
     right = round(float(_right(predictions).mean()) * photographs)
-    found = binomtest(right, photographs).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+    interval = binomtest(right, photographs).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame) -> Difference:
@@ -154,7 +154,7 @@ def _interval(counts: pd.DataFrame) -> Interval:
         drawn: Floats = (b.sum(axis=axis) - a.sum(axis=axis)) / images.sum(axis=axis)
         return drawn
 
-    found = bootstrap(
+    interval = bootstrap(
         columns,
         change,
         n_resamples=RESAMPLES,
@@ -164,7 +164,7 @@ def _interval(counts: pd.DataFrame) -> Interval:
         method="percentile",
         rng=np.random.default_rng(SEED),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def _recalls(a: pd.DataFrame, b: pd.DataFrame) -> tuple[Recall, ...]:

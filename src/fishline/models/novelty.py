@@ -59,11 +59,13 @@ class NearestDetector:
         """1 − cosine to the fifth nearest example, of each row (n, d): (n,)."""
         examples = self.examples.astype(np.float32).T
         place = min(NEIGHBOUR, len(self.examples))
-        found = [np.zeros(0)]
+        distances = [np.zeros(0)]
         for first in range(0, len(embeddings), CHUNK):
             cosines = _directions(embeddings[first : first + CHUNK]) @ examples  # (b, m)
-            found.append(1 - np.partition(cosines, -place, axis=1)[:, -place].astype(np.float64))
-        return np.concatenate(found)
+            distances.append(
+                1 - np.partition(cosines, -place, axis=1)[:, -place].astype(np.float64)
+            )
+        return np.concatenate(distances)
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         return {"examples": self.examples, "limit": np.array([self.limit])}

@@ -26,19 +26,19 @@ def compare(first: str, second: str, as_json: bool) -> None:
     """Print what parts the versions that `first` and `second` name."""
     a, b = versions.find(first), versions.find(second)
     paired = on_same_photographs(a, b)
-    found = difference(paired.a, paired.b)
+    measured = difference(paired.a, paired.b)
     facts = {
         "a": str(a),
         "b": str(b),
-        "photographs": found.photographs,
-        "images": found.images,
+        "photographs": measured.photographs,
+        "images": measured.images,
         "note": paired.note,
         "metrics": {"a": scores(paired.a), "b": scores(paired.b)},
-        "species": [asdict(recall) for recall in found.recalls],
-        "mcnemar": {"only_a": found.only_a, "only_b": found.only_b, "p": found.p},
-        "difference": {"accuracy": found.change, "interval": list(found.interval)},
-        "real": found.is_real,
-        "verdict": verdict(found, str(a), str(b)),
+        "species": [asdict(recall) for recall in measured.recalls],
+        "mcnemar": {"only_a": measured.only_a, "only_b": measured.only_b, "p": measured.p},
+        "difference": {"accuracy": measured.change, "interval": list(measured.interval)},
+        "real": measured.is_real,
+        "verdict": verdict(measured, str(a), str(b)),
         "params": changes(a.params, b.params),
         "data": changes(_of(a, DATA), _of(b, DATA)),
         "code": changes(_code(a), _code(b)),
@@ -77,8 +77,8 @@ def _page(facts: Mapping[str, Any]) -> str:
     a, b, measured = facts["a"], facts["b"], facts["metrics"]
     metrics = [[name, *_three(measured["a"][name], measured["b"][name])] for name in MEASURES]
     species = [
-        [each["species"], *_three(each["a"], each["b"]), str(each["images"])]
-        for each in facts["species"]
+        [recall["species"], *_three(recall["a"], recall["b"]), str(recall["images"])]
+        for recall in facts["species"]
     ]
     low, high = facts["difference"]["interval"]
     return "\n\n".join(

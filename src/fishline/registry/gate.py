@@ -71,50 +71,52 @@ class Verdict:
 def judge(facts: Facts, settings: Gate) -> tuple[Verdict, ...]:
     """A verdict for each rule, in the order of params.yaml."""
     off = Verdict("", True, "switched off in params.yaml")
-    found = {
+    verdicts = {
         "accuracy_margin": _accuracy(facts, settings.accuracy_margin),
         "recall_margin": _recall(facts, settings.recall_margin),
         "leak_audit": _leaks(facts) if settings.leak_audit else off,
         "clean_tree": _tree(facts.tags) if settings.clean_tree else off,
         "reproduces": _reproduces(facts.reproducibility) if settings.reproduces else off,
     }
-    return tuple(Verdict(rule, each.passed, each.figures) for rule, each in found.items())
+    return tuple(
+        Verdict(rule, verdict.passed, verdict.figures) for rule, verdict in verdicts.items()
+    )
 
 
-def _said(passed: bool, figures: str) -> Verdict:
+def _verdict(passed: bool, figures: str) -> Verdict:
     return Verdict("", passed, figures)
 
 
 def _compared(facts: Facts) -> Difference | Verdict:
     """What the candidate and the champion make of the same images; without it, the verdict."""
     if not facts.champion:
-        return _said(True, NO_CHAMPION)
+        return _verdict(True, NO_CHAMPION)
     if isinstance(facts.difference, str):
-        return _said(False, facts.difference)
+        return _verdict(False, facts.difference)
     return facts.difference
 
 
 def _accuracy(facts: Facts, margin: float) -> Verdict:
     """Over images; its fall must not be more than `margin`."""
-    found = _compared(facts)
-    if isinstance(found, Verdict):
-        return found
-    low, high = found.interval
-    return _said(
-        found.change >= -margin - ROUNDING,
-        f"{found.accuracy_b:.3f} against {found.accuracy_a:.3f} of {facts.champion} on the same "
-        f"{many(found.photographs, 'photograph')}: {found.change:+.3f} ({low:+.3f} … {high:+.3f}), "
-        f"margin {margin:g}",
+    difference = _compared(facts)
+    if isinstance(difference, Verdict):
+        return difference
+    low, high = difference.interval
+    return _verdict(
+        difference.change >= -margin - ROUNDING,
+        f"{difference.accuracy_b:.3f} against {difference.accuracy_a:.3f} of {facts.champion} "
+        f"on the same {many(difference.photographs, 'photograph')}: {difference.change:+.3f} "
+        f"({low:+.3f} … {high:+.3f}), margin {margin:g}",
     )
 
 
 def _recall(facts: Facts, margin: float) -> Verdict:
     """Of the species whose recall falls most."""
-    found = _compared(facts)
-    if isinstance(found, Verdict):
-        return found
-    worst = min(found.recalls, key=lambda recall: recall.change)
-    return _said(
+    difference = _compared(facts)
+    if isinstance(difference, Verdict):
+        return difference
+    worst = min(difference.recalls, key=lambda recall: recall.change)
+    return _verdict(
         worst.change >= -margin - ROUNDING,
         f"{worst.species} {worst.b:.3f} against {worst.a:.3f}: {worst.change:+.3f} "
         f"({many(worst.images, 'image')}), margin {margin:g}",
@@ -123,9 +125,9 @@ def _recall(facts: Facts, margin: float) -> Verdict:
 
 def _leaks(facts: Facts) -> Verdict:
     if isinstance(facts.leaked, str):
-        return _said(False, facts.leaked)
+        return _verdict(False, facts.leaked)
     strategy = facts.tags.get("split.strategy", "unknown")
-    return _said(
+    return _verdict(
         strategy == "grouped" and facts.leaked == 0,
         f"split {strategy}, {many(facts.leaked, 'test image')} with a copy in training",
     )
@@ -136,23 +138,23 @@ def _tree(tags: Mapping[str, str]) -> Verdict:
     dirty, experiment = tags.get("git.dirty", "unknown"), tags.get("dvc.exp", "")
     commit = tags.get("git.commit", "unknown")[:10]
     if dirty == "false":
-        return _said(True, f"clean at {commit}")
+        return _verdict(True, f"clean at {commit}")
     if dirty != "true":
-        return _said(False, "trained without git: nobody knows with which code")
+        return _verdict(False, "trained without git: nobody knows with which code")
     files = tags.get("git.dirty.files", "").split()
     if experiment and files and set(files) <= PARAMETERS:
-        return _said(True, f"{commit} with the parameters of experiment {experiment}")
+        return _verdict(True, f"{commit} with the parameters of experiment {experiment}")
     changed = " ".join(files) or "files"
-    return _said(False, f"{changed} changed since {commit}; commit, then train")
+    return _verdict(False, f"{changed} changed since {commit}; commit, then train")
 
 
-def _reproduces(found: ReproducibilityCheck | str) -> Verdict:
-    if isinstance(found, str):
-        return _said(False, found)
-    same = abs(found.accuracy - found.recorded) <= ROUNDING + found.ties / found.images
-    return _said(
-        same and found.differing == 0 and found.drift <= DRIFT,
-        f"accuracy {found.accuracy:.6f}, recorded {found.recorded:.6f}; "
-        f"{found.differing} of {many(found.images, 'image')} answered otherwise, probabilities "
-        f"within {found.drift:.1g}",
+def _reproduces(check: ReproducibilityCheck | str) -> Verdict:
+    if isinstance(check, str):
+        return _verdict(False, check)
+    same = abs(check.accuracy - check.recorded) <= ROUNDING + check.ties / check.images
+    return _verdict(
+        same and check.differing == 0 and check.drift <= DRIFT,
+        f"accuracy {check.accuracy:.6f}, recorded {check.recorded:.6f}; "
+        f"{check.differing} of {many(check.images, 'image')} answered otherwise, probabilities "
+        f"within {check.drift:.1g}",
     )

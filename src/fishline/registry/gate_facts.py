@@ -71,7 +71,7 @@ def _retest(version: Version) -> ReproducibilityCheck:
         raise UserError(f"run {version.run_id} has no test_accuracy; `dvc repro evaluate` logs it")
     now = retest.predictions(version, then, version)
     species = [name for name in now.columns[len(retest.COLUMNS) :] if name in then]
-    recorded, found = then[species].to_numpy(float), now[species].to_numpy(float)
+    recorded, computed = then[species].to_numpy(float), now[species].to_numpy(float)
     changed = then["predicted"].to_numpy() != now["predicted"].to_numpy()
     ties = changed & (_lead(recorded) < TIE)
     return ReproducibilityCheck(
@@ -80,7 +80,7 @@ def _retest(version: Version) -> ReproducibilityCheck:
         accuracy=float((now["species"] == now["predicted"]).mean()),
         differing=int((changed & ~ties).sum()),
         ties=int(ties.sum()),
-        drift=float(np.abs(recorded - found).max()) if species else 0.0,
+        drift=float(np.abs(recorded - computed).max()) if species else 0.0,
     )
 
 

@@ -63,9 +63,11 @@ def follow(name: str) -> str:
         champion = versions.find(f"{name}@{CHAMPION}")
     except UserError:
         return ""
-    counted = [(int(tag.rpartition("#")[2]), tag, said) for tag, said in _tags(f"{name}#*#[0-9]*")]
-    _, newest, said = max((each for each in counted if CHAMPION in each[1]), default=(0, "", ""))
-    if said == _subject(champion):
+    counted = [
+        (int(tag.rpartition("#")[2]), tag, subject) for tag, subject in _tags(f"{name}#*#[0-9]*")
+    ]
+    _, newest, subject = max((tag for tag in counted if CHAMPION in tag[1]), default=(0, "", ""))
+    if subject == _subject(champion):
         return newest
     holder = kept(champion)
     if not holder:

@@ -61,10 +61,10 @@ def _find(reference: str) -> tuple[Run | None, Version | None]:
     except UserError:
         if not re.fullmatch(r"[0-9a-f]{8,32}", reference):
             raise
-        found = [run for run in search.runs() if run.run_id.startswith(reference)]
-        if len(found) != 1:
-            raise UserError(f"{len(found)} runs have an id that begins with {reference}") from None
-        return found[0], None
+        runs = [run for run in search.runs() if run.run_id.startswith(reference)]
+        if len(runs) != 1:
+            raise UserError(f"{len(runs)} runs have an id that begins with {reference}") from None
+        return runs[0], None
 
 
 def _experiment(name: str | None) -> dict[str, Any] | None:
@@ -133,40 +133,40 @@ def _base(tags: Mapping[str, str]) -> dict[str, Any] | None:
 
 def main(reference: str, as_json: bool) -> None:
     """Print the origin of a run or version."""
-    found = origin(reference)
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
+    lineage = origin(reference)
+    click.echo(json.dumps(lineage, indent=2) if as_json else "\n".join(lines(lineage)))
 
 
 def lines(
-    found: Mapping[str, Any], indent: str = "", above: Mapping[str, Any] | None = None
+    lineage: Mapping[str, Any], indent: str = "", above: Mapping[str, Any] | None = None
 ) -> Iterator[str]:
     """`origin` in words; of the parameters, those that do not stand `above` with the same value."""
-    yield f"{indent}{found['version'] or 'run'} {_aliases(found)}".rstrip()
-    if found.get("gone"):
-        yield f"{indent}  run          {found['run']}, not in this store"
+    yield f"{indent}{lineage['version'] or 'run'} {_aliases(lineage)}".rstrip()
+    if lineage.get("gone"):
+        yield f"{indent}  run          {lineage['run']}, not in this store"
         return
-    for name, text in _rows(found):
+    for name, text in _rows(lineage):
         yield f"{indent}  {name:<12} {text}"
-    others = sorted(found["params"].items() - (above or {}).items())
+    others = sorted(lineage["params"].items() - (above or {}).items())
     yield f"{indent}  params" + ("" if above is None else ": as above" + ", but" * bool(others))
     yield from (f"{indent}    {key}: {value}" for key, value in others)
-    if found["base"]:
+    if lineage["base"]:
         yield f"{indent}  base model"
-        yield from lines(found["base"], indent + "    ", found["params"])
+        yield from lines(lineage["base"], indent + "    ", lineage["params"])
 
 
-def _aliases(found: Mapping[str, Any]) -> str:
-    return f"({', '.join(found['aliases'])})" if found.get("aliases") else ""
+def _aliases(lineage: Mapping[str, Any]) -> str:
+    return f"({', '.join(lineage['aliases'])})" if lineage.get("aliases") else ""
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    code, data, environment = found["code"], found["data"], found["environment"]
+def _rows(lineage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    code, data, environment = lineage["code"], lineage["data"], lineage["environment"]
     yield (
         "run",
-        f"{found['run']}, {found['status']}, {found['started'] or 'deleted from the store'}",
+        f"{lineage['run']}, {lineage['status']}, {lineage['started'] or 'deleted from the store'}",
     )
-    yield "stage", found["stage"] or "unknown"
-    if experiment := found["experiment"]:
+    yield "stage", lineage["stage"] or "unknown"
+    if experiment := lineage["experiment"]:
         yield "experiment", experiment["name"] + ("" if experiment["exists"] else " (removed)")
     changed = {True: ", changed: " + " ".join(code["changed"]), False: ", unchanged", None: ""}
     yield "commit", code["commit"] + changed[code["dirty"]]
@@ -178,8 +178,8 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "split", data["split"]
     now = "as now" if environment["same_now"] else "not as now"
     yield "environment", f"requirements.txt {environment['requirements.txt']}, {now}"
-    machine = {name: value for name, value in found["machine"].items() if value}
+    machine = {name: value for name, value in lineage["machine"].items() if value}
     yield "machine", ", ".join(f"{name} {value}" for name, value in machine.items()) or "unknown"
-    for move in found["promoted"]:
+    for move in lineage["promoted"]:
         why = f": {move['reason']}" if move["reason"] else ""
         yield "champion", f"{move['action']} by {move['who']}, {move['time'][:19]} UTC{why}"

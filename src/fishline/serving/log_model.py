@@ -83,6 +83,6 @@ def _logged(run_id: str) -> str | None:
     """The model that a run has logged whole, before it broke off."""
     client = mlflow.MlflowClient()
     experiment = client.get_run(run_id).info.experiment_id
-    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-    whole = [str(model.model_id) for model in found if model.status == LoggedModelStatus.READY]
+    logged = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+    whole = [str(model.model_id) for model in logged if model.status == LoggedModelStatus.READY]
     return whole[0] if whole else None

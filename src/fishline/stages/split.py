@@ -41,10 +41,10 @@ def main() -> None:
     write_csv(PLOTS / "split.csv", counts)
     print(f"split: {params.split.strategy}, images per species and part:")
     print(counts.pivot(index="species", columns="part", values="images").to_string())
-    for task, found in audits.items():
+    for task, leaks in audits.items():
         print(
-            f"{task}: {found['photographs']} photographs; "
-            f"{found['test_images_with_a_copy_in_train']} of {found['test']} test images have a "
+            f"{task}: {leaks['photographs']} photographs; "
+            f"{leaks['test_images_with_a_copy_in_train']} of {leaks['test']} test images have a "
             f"copy in training (with a random split, "
-            f"{found['random']['test_images_with_a_copy_in_train']} of {found['random']['test']})"
+            f"{leaks['random']['test_images_with_a_copy_in_train']} of {leaks['random']['test']})"
         )

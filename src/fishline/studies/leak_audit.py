@@ -88,12 +88,12 @@ def report(params: Params, record: Path | None = None) -> pd.DataFrame:
         for strategy in get_args(Strategy):
             table = split(manifest[mine], params.split.model_copy(update={"strategy": strategy}))
             table["original"] = (manifest["species"] + "/" + known)[mine].to_numpy()
-            found = control(table, features, len(species), params.seed)
-            rows.append(_row(task, strategy, table, found))
+            result = control(table, features, len(species), params.seed)
+            rows.append(_row(task, strategy, table, result))
     return pd.DataFrame(rows)
 
 
-def _row(task: str, strategy: str, table: pd.DataFrame, found: Control) -> dict[str, object]:
+def _row(task: str, strategy: str, table: pd.DataFrame, result: Control) -> dict[str, object]:
     test = table[table["part"] == "test"]
     return {
         "task": task,
@@ -101,11 +101,11 @@ def _row(task: str, strategy: str, table: pd.DataFrame, found: Control) -> dict[
         "test images": len(test),
         "test photographs": test["original"].nunique(),
         "copy in training": leaked(table),
-        "accuracy": found.accuracy,
-        "low": found.low,
-        "high": found.high,
-        "chance": found.chance,
-        "verdict": found.verdict,
+        "accuracy": result.accuracy,
+        "low": result.low,
+        "high": result.high,
+        "chance": result.chance,
+        "verdict": result.verdict,
     }
 
 

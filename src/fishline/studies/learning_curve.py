@@ -112,10 +112,10 @@ def main(photographs: str, draws: int) -> None:
     subsets = model_images(FINETUNED, params)
     counts = count_photographs(subsets["train"].table, params.finetune.species)
     most = max(counts.values())
-    asked = read_sizes(photographs, most)
-    sizes = sorted({min(size, most) for size in asked})
+    sizes_wanted = read_sizes(photographs, most)
+    sizes = sorted({min(size, most) for size in sizes_wanted})
     tuner = FineTuner(params, subsets)
-    _say_what(asked, counts, subsets)
+    _say_what(sizes_wanted, counts, subsets)
     options = {"curve.photographs": ", ".join(map(str, sizes)), "curve.draws": draws}
     logged = stage_params(FINETUNED.stage, params) | options
     tables = [images.table for images in subsets.values()]
@@ -135,17 +135,17 @@ def main(photographs: str, draws: int) -> None:
 
 
 def _say_what(
-    asked: Sequence[int], counts: Mapping[str, int], subsets: Mapping[str, Images]
+    sizes_wanted: Sequence[int], counts: Mapping[str, int], subsets: Mapping[str, Images]
 ) -> None:
     most = max(counts.values())
     click.echo(
         "curve: photographs to train with: "
         + ", ".join(f"{name} {count}" for name, count in counts.items())
     )
-    if min(counts.values()) < min(max(asked), most):
+    if min(counts.values()) < min(max(sizes_wanted), most):
         click.echo("A species that has fewer than are asked for gives all that it has.")
-    if max(asked) > most:
-        click.echo(f"No species has {max(asked)}: that is cut to {most}, which is all.")
+    if max(sizes_wanted) > most:
+        click.echo(f"No species has {max(sizes_wanted)}: that is cut to {most}, which is all.")
     copies = leaked(pd.concat([images.table for images in subsets.values()]))
     if copies:
         click.echo(

@@ -36,17 +36,17 @@ def fingerprint(facts: Mapping[str, Any], processes: int) -> str:
     Args:
         processes: how many train together.
     """
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
-        found.update(path.read_bytes())
+        digest.update(path.read_bytes())
     machine = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "processes": processes,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-    found.update(json.dumps([facts, machine], sort_keys=True, default=str).encode())
-    return found.hexdigest()[:32]
+    digest.update(json.dumps([facts, machine], sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:32]
 
 
 class Checkpoint:

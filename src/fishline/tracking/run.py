@@ -79,10 +79,10 @@ def _unfinished(client: mlflow.MlflowClient, key: str, run_id: str | None) -> st
     """The run to continue: the checkpoint's, or one that broke off before its first metric."""
     if run_id:
         try:
-            found = client.get_run(run_id)
+            run = client.get_run(run_id)
         except MlflowException:
             return None
-        return run_id if found.info.lifecycle_stage == "active" else None
+        return run_id if run.info.lifecycle_stage == "active" else None
     experiment = client.get_experiment_by_name(experiment_name())
     if not key or experiment is None:
         return None

@@ -41,12 +41,12 @@ def _commit(index: dict[str, str]) -> str:
     git("add", "--update", ":/", environment=index)
     new = git("ls-files", "-z", "--others", "--exclude-standard", "--", *CODE, *STATE,
               environment=index)  # fmt: skip
-    git("update-index", "--add", "-z", "--stdin", environment=index, given=new)
-    found = git("write-tree", environment=index)
-    if found == tree:
+    git("update-index", "--add", "-z", "--stdin", environment=index, stdin=new)
+    written = git("write-tree", environment=index)
+    if written == tree:
         return head
     return git(
-        "commit-tree", "--no-gpg-sign", found, "-p", head, "-m", "State of a training (fishline)",
+        "commit-tree", "--no-gpg-sign", written, "-p", head, "-m", "State of a training (fishline)",
         environment=identity(int(seconds)),
     )  # fmt: skip
 

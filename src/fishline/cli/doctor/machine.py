@@ -23,12 +23,12 @@ ROOM = 2 * 10**9  # bytes free below which a warning is due: some trainings with
 
 def python() -> Iterator[Check]:
     """Its version."""
-    found = f"{platform.python_version()} in {sys.prefix}"
+    python = f"{platform.python_version()} in {sys.prefix}"
     if sys.version_info >= OLDEST:
-        yield ok(found)
+        yield ok(python)
     else:
         advice = "Python 3.11 or newer is needed: `make env PYTHON=python3.12`"
-        yield failure(found, advice)
+        yield failure(python, advice)
 
 
 def environment() -> Iterator[Check]:
@@ -48,24 +48,24 @@ def environment() -> Iterator[Check]:
         return
     named = sorted(differing, key=lambda package: (package not in HEART, package))
     more = f" and {len(named) - 4} more" if len(named) > 4 else ""
-    found = ", ".join(differing[package] for package in named[:4]) + more
+    differences = ", ".join(differing[package] for package in named[:4]) + more
     say = failure if HEART & {*differing} else warning
-    yield say(found, advice)
+    yield say(differences, advice)
 
 
 def locked(lock: Path) -> dict[str, str]:
     """The packages that a lock asks for on this machine, with their versions."""
     from packaging.requirements import Requirement
 
-    found = {}
+    pins = {}
     for line in lock.read_text(encoding="utf-8").splitlines():
         if text := line.partition(" #")[0].strip().removesuffix("\\"):
             if text.startswith(("#", "-")):
                 continue
-            asked = Requirement(text)
-            if asked.marker is None or asked.marker.evaluate():
-                found[asked.name] = next((s.version for s in asked.specifier), "")
-    return found
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate():
+                pins[requirement.name] = next((s.version for s in requirement.specifier), "")
+    return pins
 
 
 def _installed(package: str) -> str:
@@ -81,12 +81,12 @@ def device() -> Iterator[Check]:
 
     from fishline.models.devices import find_device, find_precision
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         chosen = find_device("auto")
         precision = str(find_precision("auto", chosen)).removeprefix("torch.")
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
-    found = (
+    description = (
         f"device: auto is {chosen}{name and f' ({name})'}, precision: auto is {precision}; "
         f"torch {torch.__version__}, {torch.get_num_threads()} threads"
     )
@@ -97,13 +97,13 @@ def device() -> Iterator[Check]:
         yield failure(error.message)
         return
     if chosen.type == "cpu" and wanted == "auto" and shutil.which("nvidia-smi"):
-        why = str(said[0].message) if said else "its driver may be too old for this torch"
+        why = str(caught[0].message) if caught else "its driver may be too old for this torch"
         yield warning(
-            f"{found}. There is an NVIDIA GPU, unused: {why}",
+            f"{description}. There is an NVIDIA GPU, unused: {why}",
             "`nvidia-smi` shows the driver's version; a newer one may be needed",
         )
         return
-    yield ok(found)
+    yield ok(description)
 
 
 def _wanted() -> Device:
@@ -149,15 +149,15 @@ def disks() -> Iterator[Check]:
             continue
         seen.add(place.stat().st_dev)
         free = shutil.disk_usage(place).free
-        found = f"{free / 10**9:,.1f} GB free at {place}"
+        space = f"{free / 10**9:,.1f} GB free at {place}"
         if free < ROOM:
             advice = (
                 "`dvc gc --workspace --all-branches --all-tags --all-experiments` removes from the "
                 "cache what none of these uses; `dvc gc --dry …` says what that is"
             )
-            yield warning(found, advice)
+            yield warning(space, advice)
         else:
-            yield ok(found)
+            yield ok(space)
 
 
 def _cache() -> Path:

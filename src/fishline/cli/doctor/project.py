@@ -23,8 +23,10 @@ def parameters() -> Iterator[Check]:
     """Whether params.yaml is valid."""
     require_params()
     params = load_params()
-    found = f"valid; {len(params.base.species)} base and {len(params.finetune.species)} new species"
-    yield ok(found)
+    summary = (
+        f"valid; {len(params.base.species)} base and {len(params.finetune.species)} new species"
+    )
+    yield ok(summary)
 
 
 def data() -> Iterator[Check]:
@@ -151,6 +153,6 @@ def _reached(repo: Repo, name: str) -> Check:
 
 def _look(repo: Repo, name: str) -> tuple[bool, Path | None]:
     """Whether the remote's folder is there, and the folder itself where it is on this machine."""
-    found: Any = repo.cloud.get_remote(name)
-    local = Path(found.path) if found.fs.protocol == "local" else None
-    return bool(found.fs.exists(found.path)), local
+    remote: Any = repo.cloud.get_remote(name)
+    local = Path(remote.path) if remote.fs.protocol == "local" else None
+    return bool(remote.fs.exists(remote.path)), local

@@ -141,10 +141,10 @@ def _place(uri: str) -> str:
     query = sqlalchemy.text("select artifact_location from experiments where name = :name")
     try:
         with _engine(make_url(uri)).connect() as connection:
-            found = connection.execute(query, {"name": experiment_name()}).scalar()
+            location = connection.execute(query, {"name": experiment_name()}).scalar()
     except Exception:  # no tables yet, or no database: that is a check of its own
-        found = None
-    return str(found or os.fspath(project_root() / "mlartifacts"))
+        location = None
+    return str(location or os.fspath(project_root() / "mlartifacts"))
 
 
 def _short(error: BaseException) -> str:

@@ -67,9 +67,9 @@ def _sizes(axes: Axes, images: pd.DataFrame) -> None:
     sizes = images.groupby(["width", "height"]).size().reset_index(name="images")
     area = 20 + 280 * sizes["images"] / sizes["images"].max()
     axes.scatter(sizes["width"], sizes["height"], s=area, color="#31688e", alpha=0.6)
-    one = f"one size: {sizes['width'][0]} × {sizes['height'][0]}"
+    single = f"one size: {sizes['width'][0]} × {sizes['height'][0]}"
     many = f"{len(sizes):,} sizes (large dots: many images)"
-    axes.set(title=one if len(sizes) == 1 else many, xlabel="width, pixels")
+    axes.set(title=single if len(sizes) == 1 else many, xlabel="width, pixels")
     axes.set(xlim=(0, 1.2 * sizes["width"].max()), ylim=(0, 1.2 * sizes["height"].max()))
     axes.set(ylabel="height, pixels")
 

@@ -124,6 +124,6 @@ def _already_there(files: dict[str, Member], raw: Path, placed: dict[str, Photo]
     return there
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(file: Path, other: Path) -> bool:
     filecmp.clear_cache()  # its entries go by times of change, and would all be kept
-    return filecmp.cmp(one, other, shallow=False)
+    return filecmp.cmp(file, other, shallow=False)

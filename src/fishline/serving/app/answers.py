@@ -136,7 +136,7 @@ def difference(first: Answer, second: Answer, names: tuple[str, str]) -> str:
 def agreement(first: Sequence[Answer], second: Sequence[Answer]) -> str:
     """In words, on how many photographs two models agree."""
     pairs = [(a.species, b.species) for a, b in zip(first, second, strict=True) if not a.error]
-    same = sum(one == two for one, two in pairs)
+    same = sum(a == b for a, b in pairs)
     return f"The two models say the same of {same} of {many(len(pairs), 'photograph')}."
 
 
@@ -149,18 +149,18 @@ def _strangers(first: Answer, second: Answer, names: tuple[str, str]) -> Iterabl
 
 def _furthest(first: Answer, second: Answer, names: tuple[str, str]) -> Iterable[str]:
     """The species on which their probabilities are furthest apart."""
-    one, two = first.probabilities or {}, second.probabilities or {}
-    shared = [name for name in one if name in two]
+    first_shares, second_shares = first.probabilities or {}, second.probabilities or {}
+    shared = [name for name in first_shares if name in second_shares]
     if not shared:
         yield "They have no species in common."
         return
-    species = max(shared, key=lambda name: abs(one[name] - two[name]))
-    if abs(one[species] - two[species]) < 0.01:
+    species = max(shared, key=lambda name: abs(first_shares[name] - second_shares[name]))
+    if abs(first_shares[species] - second_shares[species]) < 0.01:
         yield "Their probabilities are nearly the same."
     else:
         yield (
-            f"They are furthest apart on {species}: {percent(one[species])} by {names[0]}, "
-            f"{percent(two[species])} by {names[1]}."
+            f"They are furthest apart on {species}: {percent(first_shares[species])} "
+            f"by {names[0]}, {percent(second_shares[species])} by {names[1]}."
         )
 
 

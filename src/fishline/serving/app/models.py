@@ -56,26 +56,26 @@ def registered() -> list[Choice]:
     if tracking_uri() == f"sqlite:///{store}" and not store.is_file():
         return []  # looking into it would make it
     names = [role.registered for role in reversed(ROLES.values())]
-    found = [version for name in names for version in versions.versions(name)]
-    found.sort(key=lambda version: CHAMPION not in version.aliases)
-    return [Choice(str(version), version.run_id, version) for version in found]
+    registered = [version for name in names for version in versions.versions(name)]
+    registered.sort(key=lambda version: CHAMPION not in version.aliases)
+    return [Choice(str(version), version.run_id, version) for version in registered]
 
 
 def folders() -> list[Choice]:
     """The models that `dvc repro` or `dvc pull` left in this folder."""
-    found = []
+    choices = []
     for folder in (MODELS / name for name in reversed(ROLES)):
         files = [folder / "model.json", folder / "model.safetensors"]
         if all(file.is_file() for file in files):
-            found.append(Choice(str(folder), str([file.stat().st_mtime_ns for file in files])))
-    return found
+            choices.append(Choice(str(folder), str([file.stat().st_mtime_ns for file in files])))
+    return choices
 
 
 def others(choice: Choice, choices: Sequence[Choice]) -> list[Choice]:
     """What a model can be compared with: other versions of the same first."""
     name = choice.name.partition("/")[0]
-    rest = [each for each in choices if each != choice]
-    return sorted(rest, key=lambda each: each.name.partition("/")[0] != name)
+    rest = [other for other in choices if other != choice]
+    return sorted(rest, key=lambda choice: choice.name.partition("/")[0] != name)
 
 
 def about(choice: Choice, config: ModelConfig) -> dict[str, str]:
@@ -117,7 +117,7 @@ def _accuracy(version: Version) -> str:
 
 
 def _others(version: Version) -> str | None:
-    told = version.metrics.get("test_others_told_unknown")
-    if told is None:
+    noticed = version.metrics.get("test_others_told_unknown")
+    if noticed is None:
         return None
-    return f"of test images of species that it does not know, {percent(told)} are called unknown"
+    return f"of test images of species that it does not know, {percent(noticed)} are called unknown"

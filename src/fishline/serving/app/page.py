@@ -14,7 +14,7 @@ from fishline.serving.app import answers as app_answers
 from fishline.serving.app import models as app_models
 from fishline.serving.app.answers import Model
 from fishline.serving.app.models import Choice
-from fishline.serving.app.views import Asked, show
+from fishline.serving.app.views import ModelAnswers, show
 from fishline.serving.predictor import Answer
 
 MOST = 200  # files that are looked at: they are held in memory
@@ -38,7 +38,7 @@ def page() -> None:
     for choice, model in chosen:
         with st.expander(f"About {text(choice.name)}"):
             rows = app_models.about(choice, model.config).items()
-            st.markdown("\n".join(f"- **{name}**: {text(said)}" for name, said in rows))
+            st.markdown("\n".join(f"- **{name}**: {text(value)}" for name, value in rows))
 
 
 def choose_models() -> list[tuple[Choice, Model]]:
@@ -52,7 +52,7 @@ def choose_models() -> list[tuple[Choice, Model]]:
     chosen = [first]
     if two:
         others = app_models.others(first, choices)
-        chosen.append(st.selectbox("Second model", others, format_func=lambda each: each.label))
+        chosen.append(st.selectbox("Second model", others, format_func=lambda choice: choice.label))
     try:
         models = [(choice, load(choice.name, choice.state)) for choice in chosen]
     except UserError as error:
@@ -89,7 +89,7 @@ def load(name: str, state: str) -> Model:
     return Model(predict.load(name))
 
 
-def ask(choice: Choice, model: Model, files: Sequence[UploadedFile]) -> Asked:
+def ask(choice: Choice, model: Model, files: Sequence[UploadedFile]) -> ModelAnswers:
     """What a model says of the files; only of those it was not asked about before."""
     known: dict[tuple[str, str, str], Answer] = st.session_state.setdefault("answers", {})
     keys = [(choice.name, choice.state, file.file_id) for file in files]
@@ -105,4 +105,6 @@ def ask(choice: Choice, model: Model, files: Sequence[UploadedFile]) -> Asked:
     here = {file.file_id for file in files}
     for key in [key for key in known if key[2] not in here]:
         del known[key]
-    return Asked(choice, model, [known.get(key) or app_answers.too_many(MOST) for key in keys])
+    return ModelAnswers(
+        choice, model, [known.get(key) or app_answers.too_many(MOST) for key in keys]
+    )

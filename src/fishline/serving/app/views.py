@@ -23,7 +23,7 @@ NAMED = 10  # files that could not be read and are named with the reason; the ta
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelAnswers:
     """A model and what it said of each file, in their order."""
 
     choice: Choice
@@ -35,21 +35,21 @@ class Asked:
         return self.choice.name
 
 
-def show(asked: Sequence[Asked], files: Sequence[UploadedFile]) -> None:
+def show(per_model: Sequence[ModelAnswers], files: Sequence[UploadedFile]) -> None:
     """Several photographs as a table, and one or a few of them in detail."""
-    answers, places = asked[0].answers, list(range(len(files)))
+    answers, places = per_model[0].answers, list(range(len(files)))
     if len(files) > 1:
         show_errors(answers, files)
-        if len(asked) == 2:
-            st.markdown(app_answers.agreement(answers, asked[1].answers))
-        for each in asked:
-            show_table(each, files)
+        if len(per_model) == 2:
+            st.markdown(app_answers.agreement(answers, per_model[1].answers))
+        for model_answers in per_model:
+            show_table(model_answers, files)
         places = [place for place in places if answers[place].error is None]
     if len(places) > SHOWN:
         places = [st.selectbox("Show one photograph", places, format_func=titles(answers, files))]
     for place in places:
         with st.container(border=True):
-            show_one(asked, files[place], place)
+            show_one(per_model, files[place], place)
 
 
 def titles(answers: Sequence[Answer], files: Sequence[UploadedFile]) -> Callable[[int], str]:
@@ -67,35 +67,38 @@ def show_errors(answers: Sequence[Answer], files: Sequence[UploadedFile]) -> Non
         st.error("\n".join([head, "", *(f"- {line}" for line in failed[:NAMED] + more)]))
 
 
-def show_table(asked: Asked, files: Sequence[UploadedFile]) -> None:
+def show_table(model_answers: ModelAnswers, files: Sequence[UploadedFile]) -> None:
     """All answers of one model, to look at and to download."""
-    rows = list(zip([file.name for file in files], asked.answers, strict=True))
-    species = asked.model.config.species
+    rows = list(zip([file.name for file in files], model_answers.answers, strict=True))
+    species = model_answers.model.config.species
     columns = predict.columns(species)
     table = pd.DataFrame([predict.cells(*row, species) for row in rows], columns=columns)
     shares = ["probability", *species]
     table[shares] = table[shares].astype(float) * 100
     form = {name: st.column_config.NumberColumn(format="%.1f %%") for name in shares}
-    st.markdown(f"**{text(asked.choice.label)}**")
+    st.markdown(f"**{text(model_answers.choice.label)}**")
     st.dataframe(table, hide_index=True, column_config=form, placeholder="")
     st.download_button(
-        f"Download this table ({asked.name.replace('/', '-')}.csv)",
+        f"Download this table ({model_answers.name.replace('/', '-')}.csv)",
         app_answers.as_csv(rows, species),
-        f"{asked.name.replace('/', '-')}.csv",
+        f"{model_answers.name.replace('/', '-')}.csv",
         "text/csv",
         on_click="ignore",
     )
 
 
-def show_one(asked: Sequence[Asked], file: UploadedFile, place: int) -> None:
+def show_one(per_model: Sequence[ModelAnswers], file: UploadedFile, place: int) -> None:
     """One photograph: what it is, why, and how sure each model is."""
     st.markdown(f"#### {text(file.name)}")
-    answers = [each.answers[place] for each in asked]
+    answers = [model_answers.answers[place] for model_answers in per_model]
     if answers[0].error is not None:
         st.error(explain(answers[0].error))
         return
-    views = [look(each, file, answer) for each, answer in zip(asked, answers, strict=True)]
-    if len(asked) == 1:
+    views = [
+        look(model_answers, file, answer)
+        for model_answers, answer in zip(per_model, answers, strict=True)
+    ]
+    if len(per_model) == 1:
         show_answer(answers[0])
         if answers[0].species == UNKNOWN:
             st.markdown(app_answers.UNKNOWN_MEANS)
@@ -105,21 +108,25 @@ def show_one(asked: Sequence[Asked], file: UploadedFile, place: int) -> None:
             show_heat(views[0], answers[0])
         show_bars(answers[0])
     else:
-        compare(asked, answers, views)
+        compare(per_model, answers, views)
 
 
-def compare(asked: Sequence[Asked], answers: Sequence[Answer], views: Sequence[View]) -> None:
+def compare(
+    per_model: Sequence[ModelAnswers], answers: Sequence[Answer], views: Sequence[View]
+) -> None:
     """Two models' answers side by side."""
-    names = (asked[0].name, asked[1].name)
+    names = (per_model[0].name, per_model[1].name)
     left, right = st.columns(2)
     left.image(views[0].picture, "The photograph", width="stretch")
     right.markdown(app_answers.difference(answers[0], answers[1], names))
     right.markdown(app_answers.places(views[0].maps, views[1].maps))
     if any(answer.species == UNKNOWN for answer in answers):
         right.markdown(f"Unknown: {app_answers.UNKNOWN_MEANS}")
-    for column, each, answer, view in zip(st.columns(2), asked, answers, views, strict=True):
+    for column, model_answers, answer, view in zip(
+        st.columns(2), per_model, answers, views, strict=True
+    ):
         with column:
-            st.markdown(f"**{text(each.choice.label)}**")
+            st.markdown(f"**{text(model_answers.choice.label)}**")
             show_answer(answer)
             show_heat(view, answer)
             show_bars(answer)
@@ -146,12 +153,12 @@ def show_bars(answer: Answer) -> None:
         st.progress(share, f"{text(species)}: {percent(share)}")
 
 
-def look(asked: Asked, file: UploadedFile, answer: Answer) -> View:
+def look(model_answers: ModelAnswers, file: UploadedFile, answer: Answer) -> View:
     """What a model looked at, kept as long as the page is open."""
     views: dict[tuple[str, ...], View] = st.session_state.setdefault("views", {})
-    key = (asked.name, asked.choice.state, file.file_id)
+    key = (model_answers.name, model_answers.choice.state, file.file_id)
     if key not in views:
         if len(views) >= KEPT:
             views.clear()
-        views[key] = asked.model.view(file.getvalue(), answer.likeliest)
+        views[key] = model_answers.model.view(file.getvalue(), answer.likeliest)
     return views[key]
