@@ -15,6 +15,7 @@ import pandas as pd
 from fishline.data.cache import Cache
 
 BINS = 6  # of a colour channel
+BIN = (np.arange(256) * BINS // 256).astype(np.uint8)  # of each value; a triple's number fits, too
 MOST = 20_000  # images: comparing all with all takes seconds
 
 Features = npt.NDArray[np.float32]
@@ -67,12 +68,10 @@ def colours(cache: Cache, rows: npt.NDArray[np.int64]) -> Features:
         float32 (n, BINS³), square roots of shares: their distance is Hellinger's.
     """
     y, x = np.mgrid[: cache.size, : cache.size] - (cache.size - 1) / 2
-    disc = np.hypot(x, y) <= 0.48 * cache.size
-    out = np.empty((len(rows), BINS**3), np.float32)
-    for start in range(0, len(rows), 256):
-        some = slice(start, start + 256)
-        pixels = cache.take(rows[some])[:, disc].astype(np.int32) * BINS // 256  # (b, pixels, 3)
-        codes = pixels @ np.array([BINS**2, BINS, 1], np.int32)
-        counts = [np.bincount(image, minlength=BINS**3) for image in codes]
-        out[some] = np.sqrt(np.array(counts) / disc.sum())
-    return out
+    disc = np.flatnonzero(np.hypot(x, y) <= 0.48 * cache.size)
+    counts = np.empty((len(rows), BINS**3))
+    for place in range(len(rows)):
+        pixels = cache.take(rows[place : place + 1])[0].reshape(-1, 3)
+        red, green, blue = BIN[pixels[disc]].T  # (pixels,) each
+        counts[place] = np.bincount((red * BINS + green) * BINS + blue, minlength=BINS**3)
+    return np.sqrt(counts / len(disc)).astype(np.float32)
