@@ -28,7 +28,7 @@ def parameters(trial: optuna.Trial) -> dict[str, object]:
     """What a trial changes in params.yaml, and within which bounds."""
     return {
         "finetune.lr": trial.suggest_float("finetune.lr", 3e-4, 1e-2, log=True),
-        "finetune.weight_decay": trial.suggest_float("finetune.weight_decay", 1e-4, 0.1, log=True),
+        "finetune.weight_decay": trial.suggest_float("finetune.weight_decay", 0.1, 10, log=True),
         "finetune.train": trial.suggest_categorical("finetune.train", ["head", "classifier"]),
     }
 

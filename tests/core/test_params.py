@@ -35,6 +35,8 @@ VALID: dict[str, str | None] = {  # dotted keys; the values are YAML
     "optimizer": "adam",
     "schedule": "cosine",
     "warmup": "0.2",
+    "backbone_lr": "0.2",
+    "frozen_blocks": "2",
     "clip": "1",
     "ema": "0.9",
     "keep": "best",
@@ -241,8 +243,8 @@ def test_no_key_may_be_null(tmp_path: Path, key: str) -> None:
         ("split.test", "-0.2", "must be a number above 0 and below 1"),
         ("lr", "0", "must be a number above 0"),
         ("finetune.lr", "-0.1", "must be a number above 0"),
-        ("weight_decay", "-1e-9", "must be a number from 0"),
-        ("finetune.weight_decay", "-1", "must be a number from 0"),
+        ("weight_decay", "-1e-9", "must be auto, or a number from 0 to 10, not -1e-09"),
+        ("finetune.weight_decay", "none", "must be auto, or a number from 0 to 10, not 'none'"),
         ("batch_size", "1", "must be a whole number from 2"),
         ("finetune.batch_size", "0", "must be a whole number from 2"),
         ("epochs", "0", "must be a whole number from 1"),
@@ -367,6 +369,30 @@ def test_a_species_belongs_to_one_model(tmp_path: Path) -> None:
     text = message(write(tmp_path, {"finetune.species": "[Sea Bass, Trout]"}))
     assert "Trout stands in base.species and in finetune.species" in text
     assert "Sea Bass" not in text
+
+
+@pytest.mark.parametrize(
+    ("weights", "train", "learns", "decay", "below"),
+    [
+        ("none", "auto", "all", 0.01, (1.0, 0)),
+        ("default", "auto", "head", 3.0, (0.2, 2)),
+        ("default", "all", "all", 0.01, (0.2, 2)),
+        ("default", "classifier", "classifier", 0.01, (0.2, 2)),
+    ],
+)
+def test_auto_is_what_suits_the_weights(
+    tmp_path: Path, weights: str, train: str, learns: str, decay: float, below: tuple[float, int]
+) -> None:
+    changes: dict[str, str | None] = {"model.name": "resnet18", "model.weights": weights}
+    for section in ("base.", "finetune."):
+        changes |= {f"{section}train": train}
+    for section in ("", "finetune."):
+        changes |= {f"{section}weight_decay": "auto"}
+    params = load_params(write(tmp_path, changes))
+    assert (params.base.train, params.finetune.train) == (learns, learns)
+    assert (params.weight_decay, params.finetune.weight_decay) == (decay, decay)
+    assert (params.backbone_lr, params.frozen_blocks) == below
+    assert training(params, params.finetune).weight_decay == decay
 
 
 ONE_CYCLE = {"schedule": "one_cycle"}

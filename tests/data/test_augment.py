@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from fishline.data.augment import COLOUR, HAZE, LIGHT, SCALE, SHIFT, augment, draw_augmentations
+from fishline.data.augment import (
+    COLOUR,
+    HAZE,
+    LIGHT,
+    SCALE,
+    SHIFT,
+    augment,
+    draw_augmentations,
+    draw_flips,
+)
 
 NOTHING = (1, 0, 0, 0, 1, 0, 1, 1, 1, 0)  # an affine map row by row, 3 gains, an offset
 
@@ -133,3 +142,18 @@ def test_what_is_drawn_makes_pictures() -> None:
     middle = out[:, :, 15:25, 15:25].mean((1, 2, 3))
     assert middle.min() > 0.05  # the middle is still in the picture
     assert middle.std() > 0.02
+
+
+def test_flips_are_the_eight_ways_to_lay_a_photograph() -> None:
+    image = pictures(1, 12)
+    ways = {
+        (mirrored, quarters): torch.rot90(image.flip(3) if mirrored else image, quarters, (2, 3))
+        for mirrored in (False, True)
+        for quarters in range(4)
+    }
+    rng, seen = generator(), set()
+    for made in augment(image.expand(400, -1, -1, -1), draw_flips(400, rng)):
+        near = [way for way, other in ways.items() if torch.allclose(made, other[0], atol=1e-4)]
+        assert len(near) == 1
+        seen.update(near)
+    assert seen == set(ways)

@@ -1,6 +1,7 @@
 """The accuracy with few photographs: which are drawn, how they are trained on, what is reported."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, build, save
 from fishline.stages import preprocess, split
 from fishline.studies import learning_curve
+from fishline.studies.learning_curve_tables import enough, summarize
 from fishline.studies.subsampling import FineTuner, count_photographs, draw_photographs, repeat
 
 ROOT = Path(__file__).parents[2]
@@ -95,14 +97,21 @@ def test_images_are_repeated_up_to_the_number_of_all_of_their_species() -> None:
     assert set(repeated.tolist()) == {0, 1, 5, 6, 7}
 
 
+def measured(size: int, draw: int, images: int, accuracy: float, **recalls: float) -> pd.DataFrame:
+    """What a training gave, as the tables are made of it."""
+    whole = {"photographs": size, "draw": draw, "images": images, "accuracy": accuracy}
+    recalls = recalls or dict.fromkeys(NEW, accuracy)
+    return pd.DataFrame([{"species": name, "recall": r, **whole} for name, r in recalls.items()])
+
+
 def test_the_interval_is_students() -> None:
     scores = {1: [0.2, 0.5, 0.4], 5: [0.9, 1.0, 1.0]}
     rows = [
-        {"photographs": size, "images": 10 * size + n, "accuracy": score}
-        for size, found in scores.items()
-        for n, score in enumerate(found)
+        measured(size, draw, 10 * size + draw, accuracy)
+        for size, accuracies in scores.items()
+        for draw, accuracy in enumerate(accuracies)
     ]
-    table = learning_curve.summarize(pd.DataFrame(rows)).set_index("photographs")
+    table = summarize(pd.concat(rows)).set_index("photographs")
     low, high = stats.t.interval(0.95, 2, np.mean(scores[1]), stats.sem(scores[1]))
     assert low < 0 < high < 1
     assert table.loc[1, ["low", "high"]].tolist() == pytest.approx([0, high])
@@ -111,11 +120,23 @@ def test_the_interval_is_students() -> None:
 
 
 def test_one_draw_has_no_interval() -> None:
-    table = learning_curve.summarize(
-        pd.DataFrame([{"photographs": 1, "images": 2, "accuracy": 0.5}])
-    )
+    table = summarize(measured(1, 1, 2, 0.5))
     assert table.loc[0, "accuracy"] == 0.5
     assert table[["low", "high"]].isna().all(axis=None)
+
+
+def test_enough_is_the_number_from_which_on_a_species_is_told() -> None:
+    table = pd.concat(
+        [
+            measured(1, 1, 2, 0.9, Trout=1.0, Goby=0.8, Bream=0.5),
+            measured(1, 2, 2, 0.9, Trout=1.0, Goby=1.0, Bream=0.5),
+            measured(2, 1, 4, 0.9, Trout=0.9, Goby=0.9, Bream=0.5),
+            measured(2, 2, 4, 0.9, Trout=0.9, Goby=1.0, Bream=1.0),
+            measured(5, 1, 9, 0.9, Trout=1.0, Goby=1.0, Bream=0.9),
+        ]
+    )
+    # Of Trout one is enough, and then two are not: luck.
+    assert enough(table) == {"Trout": 5, "Goby": 2, "Bream": None}
 
 
 @pytest.fixture
@@ -125,7 +146,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     tree: dict[str, Any] = read_yaml(ROOT / "params.yaml")
     tree |= {"image_size": SIZE, "device": "cpu", "base": {"species": OLD, "train": "all"}}
     tree["finetune"] |= {"species": NEW, "epochs": 2, "batch_size": 4}
-    tree["views"] = 2
+    tree["views"], tree["model"] = 2, {"name": "fishline", "weights": "none"}
     (tmp_path / "params.yaml").write_text(json.dumps(tree))  # JSON is YAML
     third = (0.5, 0.5, 0.5)
     described = ModelConfig("fishline", OLD, SIZE, third, third, "grouped")
@@ -165,11 +186,11 @@ def test_a_training_does_not_depend_on_those_before_it(
     subsets = make_parts(params)
     few, many = (draw_photographs(subsets["train"].table, NEW, size, (1, 1)) for size in (1, 3))
     tuner = FineTuner(params, subsets)
-    first = tuner.accuracy(few, 1, ""), weights(tuner)
-    tuner.accuracy(many, 2, "")
+    first = tuner.right(few, 1, ""), weights(tuner)
+    tuner.right(many, 2, "")
     other = weights(tuner)
-    again = tuner.accuracy(few, 1, ""), weights(tuner)
-    assert first[0] == again[0]
+    again = tuner.right(few, 1, ""), weights(tuner)
+    assert first[0].equals(again[0])
     assert all(torch.equal(first[1][name], again[1][name]) for name in first[1])
     assert not all(torch.equal(first[1][name], other[name]) for name in other)
 
@@ -178,7 +199,7 @@ def test_each_seed_starts_with_another_last_layer_and_order(params: Params) -> N
     tuner = FineTuner(params.model_copy(update={"ema": 0.9}), make_parts(params))
     trainer, heads, orders = tuner._trainer, [], []
     for seed in (1, 2, 1):
-        tuner._begin(seed)
+        tuner._begin(seed, range(8))
         live, averaged = weights(tuner), trainer.weights()
         assert all(torch.equal(live[name], averaged[name]) for name in live)
         heads.append(trainer.network.classifier[-1].weight.detach().clone())
@@ -199,7 +220,7 @@ def test_few_photographs_take_as_many_steps_and_what_is_frozen_runs_once(
     calls = []
     network.features[0].register_forward_hook(lambda *_: calls.append(1))
     for size in (1, 3):
-        tuner.accuracy(draw_photographs(subsets["train"].table, NEW, size, (1, 1)), 1, "")
+        tuner.right(draw_photographs(subsets["train"].table, NEW, size, (1, 1)), 1, "")
         steps = {int(state["step"]) for state in optimizer.state.values()}
         assert steps == {2 * 3}  # epochs × 12 images in batches of 4
     assert bool(calls) == (train == "all")
@@ -214,7 +235,7 @@ def test_beside_base_species_the_new_ones_alone_are_tested(params: Params) -> No
     take = tuner._all.take
     tuner._all.take = lambda p, d=None: (seen.extend(p.tolist()), take(p, d))[1]  # type: ignore
     drawn = draw_photographs(subsets["train"].table, NEW, 1, (1, 1))
-    tuner.accuracy(drawn, 1, "")
+    tuner.right(drawn, 1, "")
     assert set(seen) == set(drawn)
     assert count_photographs(subsets["train"].table.iloc[drawn], OLD) == {"Bream": 3, "Shrimp": 3}
 
@@ -223,7 +244,7 @@ def test_what_is_easily_told_is_learnt(params: Params) -> None:
     params = with_finetune(params, train="all", epochs=15, augment=False)
     subsets = make_parts(params)
     drawn = draw_photographs(subsets["train"].table, NEW, 1, (1, 1))
-    assert FineTuner(params, subsets).accuracy(drawn, 1, "") == 1
+    assert FineTuner(params, subsets).right(drawn, 1, "").all()
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +286,8 @@ def test_the_command_writes_table_plot_and_run_and_nothing_else(
     assert "No species has 9: that is cut to 5" in said
     assert "5 (all)" in said and "95% interval" in said
     after = digests(tmp_path)
-    new = {"plots/curve.csv", "plots/curve-draws.csv", "plots/curve.png"}
+    assert re.search(r"recall of a species is 0\.95: Goby .*, Trout ", said)
+    new = {f"plots/curve{end}" for end in (".csv", "-draws.csv", "-species.csv", ".png")}
     assert set(after) - set(before) == new
     assert {name: after[name] for name in before} == before
     ignored = (ROOT / "plots/.gitignore").read_text().split()

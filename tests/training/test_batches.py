@@ -74,7 +74,7 @@ def test_photographs_in_memory_and_on_the_disk_are_the_same(
     taken = []
     for source, room in ((images, 1 << 30), (packed, 1 << 30), (packed, 0)):
         monkeypatch.setattr(batches, "RESIDENT", room)
-        photographs = Photographs(source, normalize, CPU, augmented)
+        photographs = Photographs(source, normalize, CPU, draw_augmentations if augmented else None)
         assert (photographs._resident is None) == (room == 0)
         drawn = photographs.draw(4, generator())
         taken.append(photographs.take(positions, drawn))
@@ -96,7 +96,7 @@ def test_photographs_are_normalised_and_in_the_order_asked_for(
 def test_photographs_are_augmented_as_drawn_and_only_then(
     subset: Images, normalize: Normalize
 ) -> None:
-    photographs = Photographs(subset, normalize, CPU, augmented=True)
+    photographs = Photographs(subset, normalize, CPU, draw_augmentations)
     positions = torch.tensor([1, 5])
     drawn = photographs.draw(2, generator(3))
     assert torch.equal(drawn, draw_augmentations(2, generator(3)))
@@ -139,7 +139,7 @@ def test_features_are_what_the_frozen_layers_make(
     """Of the images as they are first, then of augmented versions."""
     monkeypatch.setattr(batches, "BATCH", batch)
     layers = frozen.append(nn.Flatten()) if flat else frozen
-    photographs = Photographs(subset, normalize, CPU, augmented=True)
+    photographs = Photographs(subset, normalize, CPU, draw_augmentations)
     features = cache_features(layers, photographs, 3, generator())
     assert isinstance(features, CachedFeatures)
     assert len(features.values) == 3
@@ -168,7 +168,7 @@ def test_every_view_of_an_image_is_drawn() -> None:
 def test_features_that_do_not_fit_are_not_kept(
     subset: Images, normalize: Normalize, frozen: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photographs = Photographs(subset, normalize, CPU, augmented=True)
+    photographs = Photographs(subset, normalize, CPU, draw_augmentations)
     size = 2 * 6 * 5 * 6 * 6 * 4  # views, images, channels, height, width, bytes
     for room, fits in ((size, True), (size - 1, False)):
         monkeypatch.setattr(batches, "_room", lambda device, room=room: room)
@@ -180,7 +180,7 @@ def test_features_that_do_not_fit_are_not_kept(
 def test_computed_features_are_augmented_and_learn_nothing(
     subset: Images, normalize: Normalize, frozen: nn.Module
 ) -> None:
-    photographs = Photographs(subset, normalize, CPU, augmented=True)
+    photographs = Photographs(subset, normalize, CPU, draw_augmentations)
     computed = ComputedFeatures(frozen, photographs)
     positions, drawn = torch.tensor([2, 0]), computed.draw(2, generator())
     made = computed.take(positions, drawn)

@@ -57,30 +57,50 @@ def test_weight_decay_is_on_kernels_and_matrices_alone(settings: Training, name:
             parameter.fill_(1.0)
             parameter.grad = torch.zeros_like(parameter)
     chosen = settings.model_copy(update={"optimizer": name, "weight_decay": 0.5, "lr": 0.1})
-    optimizer = make_optimizer(network, chosen)
+    optimizer = make_optimizer(network, network[-1], chosen)
     optimizer.step()
     shrunk = {name for name, p in network.named_parameters() if float(p.detach().max()) < 1}
     assert shrunk == {"0.weight", "3.weight"}
     assert all(group["lr"] == 0.1 for group in optimizer.param_groups)
 
 
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
+def test_layers_below_the_head_take_smaller_steps(settings: Training, schedule: str) -> None:
+    changes = {"optimizer": "sgd", "lr": 0.1, "backbone_lr": 0.2, "schedule": schedule}
+    chosen, network = settings.model_copy(update=changes), small()
+    optimizer = make_optimizer(network, network[-1], chosen)
+    lr_schedule = make_schedule(optimizer, chosen, steps=8)
+    lr_of = {id(p): g for g in optimizer.param_groups for p in g["params"]}
+    highest = []
+    for _ in range(8):
+        head, below = (lr_of[id(network[place].weight)]["lr"] for place in (-1, 0))
+        assert below == pytest.approx(0.2 * head)
+        assert lr_schedule.get_last_lr()[0] == head  # what is logged
+        highest.append(head)
+        optimizer.step()
+        lr_schedule.step()
+    assert max(highest) == pytest.approx(0.1, rel=0.1)
+
+
 def test_what_is_frozen_is_not_optimized(settings: Training) -> None:
     network = small()
     network[0].requires_grad_(False)
-    groups = make_optimizer(network, settings).param_groups
+    groups = make_optimizer(network, network[-1], settings).param_groups
     found = {id(p) for group in groups for p in group["params"]}
     assert found == {id(p) for p in [*network[1].parameters(), *network[3].parameters()]}
 
 
 def test_sgd_has_momentum(settings: Training) -> None:
-    groups = make_optimizer(small(), settings.model_copy(update={"optimizer": "sgd"})).param_groups
+    chosen, network = settings.model_copy(update={"optimizer": "sgd"}), small()
+    groups = make_optimizer(network, network[-1], chosen).param_groups
     assert {group["momentum"] for group in groups} == {0.9}
 
 
 def rates(settings: Training, steps: int, **changes: object) -> list[float]:
     """The learning rate of each step."""
     chosen = settings.model_copy(update={"optimizer": "sgd", "lr": 0.1} | changes)
-    optimizer = make_optimizer(small(), chosen)
+    network = small()
+    optimizer = make_optimizer(network, network[-1], chosen)
     schedule = make_schedule(optimizer, chosen, steps)
     found = []
     for _ in range(steps):

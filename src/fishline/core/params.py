@@ -33,6 +33,7 @@ Keep = Literal["last", "best"]
 Trainable = Literal["auto", "head", "classifier", "all"]
 SampleWeight = Literal["photographs", "files"]
 Mode = Literal["replace", "extend"]
+HEAD_DECAY, DECAY = 3.0, 0.01  # what `weight_decay: auto` stands for
 UNTRAINED = ("fishline", "notebook")  # networks that come without weights
 
 
@@ -66,6 +67,7 @@ Text = Annotated[str, Field(pattern=r"\S", max_length=1000)]
 PathText = Annotated[Text, AfterValidator(_path)]
 Name = Annotated[str, Field(pattern=r"\S", max_length=255)]
 # Not strict: YAML has lists alone.
+WeightDecay = Literal["auto"] | Annotated[float, Field(ge=0, le=10)]
 Species = Annotated[tuple[Name, ...], Field(min_length=2, strict=False), AfterValidator(_species)]
 
 
@@ -139,10 +141,9 @@ class Recipe(Section):
     """What base training (at the top of params.yaml) and fine-tuning each set for themselves."""
 
     lr: float = Field(gt=0, le=10, description="highest learning rate; 1e-3…4e-3 works with adamw")
-    weight_decay: float = Field(
-        ge=0,
-        le=10,
-        description="not on biases and norms (decoupled with adamw, else an L2 penalty)",
+    weight_decay: WeightDecay = Field(
+        description="not on biases and norms (decoupled with adamw, else an L2 penalty); auto: "
+        f"{HEAD_DECAY:g} where the last layer of pretrained weights learns alone, else {DECAY:g}",
     )
     batch_size: int = Field(
         ge=2,
@@ -151,7 +152,8 @@ class Recipe(Section):
     )
     epochs: int = Field(ge=1, le=10_000, description="how often training sees every image")
     augment: bool = Field(
-        description="turn, mirror, shift, scale, light, colour: anew in every epoch"
+        description="mirror, turn, shift, scale, light, colour: anew in every epoch; with "
+        "pretrained weights mirror and turn by quarters alone"
     )
     balance: Balance = Field(description="what is done where species are unequally frequent")
 
@@ -176,6 +178,18 @@ class Method(Section):
     sample_weight: SampleWeight = Field(
         description="what counts the same in the loss: photographs, however many copies there are "
         "of each, or files"
+    )
+    backbone_lr: float = Field(
+        gt=0,
+        le=1,
+        description="steps of pretrained layers below the head where those learn too, as a share "
+        "of lr",
+    )
+    frozen_blocks: int = Field(
+        ge=0,
+        le=1000,
+        description="with train: all and pretrained weights, the first blocks of the network that "
+        "stay as they are, beside its stem: they know edges and textures, and cost time; 0: none",
     )
     clip: float = Field(ge=0, description="largest norm of a step's gradient; 0: any")
     ema: float = Field(
@@ -301,23 +315,44 @@ class Params(Recipe, Method):
 class Training(Recipe, Method):
     """What the training loop needs to know, of either training stage."""
 
+    weight_decay: float
+    pretrained: bool = Field(description="whether training starts from weights")
+
 
 def training(params: Params, recipe: Recipe) -> Training:
     """`recipe`, and what both training stages share."""
     own = recipe.model_dump(include=set(Recipe.model_fields))
     shared = params.model_dump(include=set(Method.model_fields))
-    return Training(**own, **shared)
+    return Training(**own, **shared, pretrained=params.model.is_pretrained)
 
 
 def load_params(path: Path = PATH) -> Params:
-    """Read and check `path`; `train: auto` becomes what it stands for.
+    """Read and check `path`; each `auto` becomes what it stands for.
+
+    What is for pretrained weights alone has no effect on others.
 
     Raises:
         UserError: the file is missing or no YAML, or a key is unknown, missing, of the wrong
             type, out of range, or contradicts another. The message names the key.
     """
     params = validate(Params, read_yaml(path), path)
-    trained: Trainable = "head" if params.model.is_pretrained else "all"
-    auto = [name for name in ("base", "finetune") if getattr(params, name).train == "auto"]
-    chosen = {name: getattr(params, name).model_copy(update={"train": trained}) for name in auto}
+    base = params.base.model_copy(update={"train": _train(params.base.train, params.model)})
+    tuned = _train(params.finetune.train, params.model)
+    decay = _decay(params.finetune, tuned, params.model)
+    finetune = params.finetune.model_copy(update={"train": tuned, "weight_decay": decay})
+    decay = _decay(params, base.train, params.model)
+    chosen = {"base": base, "finetune": finetune, "weight_decay": decay}
+    if not params.model.is_pretrained:  # there is nothing to spare
+        chosen |= {"backbone_lr": 1.0, "frozen_blocks": 0}
     return params.model_copy(update=chosen)
+
+
+def _train(train: Trainable, model: Model) -> Trainable:
+    by_itself: Trainable = "head" if model.is_pretrained else "all"
+    return by_itself if train == "auto" else train
+
+
+def _decay(recipe: Recipe, train: Trainable, model: Model) -> float:
+    if recipe.weight_decay != "auto":
+        return recipe.weight_decay
+    return HEAD_DECAY if model.is_pretrained and train == "head" else DECAY

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from reprlib import Repr
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -21,6 +21,7 @@ _SHORT.maxlevel = 1
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_TRIED = {"literal['auto']", "float"}  # what Pydantic calls the members of our only union
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
@@ -53,8 +54,11 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldI
 def allowed(field: FieldInfo) -> str:
     """In words, what values a field takes: "a number above 0 and below 1"."""
     kind: Any = field.annotation
+    if get_origin(kind) is Union:
+        return ", or ".join(allowed(FieldInfo.from_annotation(one)) for one in get_args(kind))
     if get_origin(kind) is Literal:
-        return f"one of {', '.join(get_args(kind))}"
+        choices = get_args(kind)
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else str(choices[0])
     if _section(field):
         return "a section of keys"
     limits = {
@@ -84,9 +88,9 @@ def _is_unknown(problem: ErrorDetails) -> bool:
 
 
 def _key(problem: ErrorDetails) -> str:
-    """Its dotted key; a place in a list is left out."""
+    """Its dotted key; a place in a list, and which of several kinds was tried, are left out."""
     place, unknown = problem["loc"], _is_unknown(problem)
-    return ".".join(str(name) for name in place if unknown or isinstance(name, str))
+    return ".".join(str(n) for n in place if unknown or (isinstance(n, str) and n not in _TRIED))
 
 
 def _unknown(model: type[BaseModel], problem: ErrorDetails, missing: Sequence[str]) -> str:

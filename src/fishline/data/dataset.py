@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +66,11 @@ class Images:
     def size(self) -> int:
         """Edge of an image in pixels."""
         return self.pixels.shape[1]
+
+    def at(self, positions: torch.Tensor) -> Images:
+        """Those at `positions` int64 (m,) alone; their labels stay as they are."""
+        table = self.table.iloc[positions.numpy()].reset_index(drop=True)
+        return replace(self, rows=self.rows[positions], labels=self.labels[positions], table=table)
 
     def features_by(self, frozen: str) -> Features | None:
         """The features, if the layers with the digest `frozen` made them."""

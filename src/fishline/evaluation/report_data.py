@@ -26,7 +26,7 @@ from fishline.evaluation.comparison import (
 from fishline.evaluation.mistakes import Shown, mistakes
 from fishline.evaluation.replicates import Replicates, over_seeds
 from fishline.evaluation.test_run import TestRun
-from fishline.models.transfer import count_parameters, trainable_part
+from fishline.models.transfer import count, learning
 from fishline.tracking import search, versions
 from fishline.tracking.search import Run
 from fishline.tracking.versions import Version
@@ -131,14 +131,14 @@ def recipe(model: str, test_run: TestRun, history: pd.DataFrame, params: Params)
     network.materialize()
     own: Recipe = params.finetune if tuned else params
     trained = params.finetune.train if tuned else params.base.train
-    learnt = count_parameters(trainable_part(network, trained))
+    learnt = count(learning(network, trained, params.frozen_blocks))
     weights = params.model.weights
     if weights in ("none", "default"):
         weights = "pretrained weights" if params.model.is_pretrained else "random weights"
     return {
         "network": f"{described.network}, {described.image_size} × {described.image_size} pixels",
         "started from": "the base model" if tuned else weights,
-        "parameters": f"{count_parameters(network):,}, of which {learnt:,} learnt ({trained})",
+        "parameters": f"{count(network.parameters()):,}, of which {learnt:,} learnt ({trained})",
         "epochs": f"{len(history)} of {own.epochs}, kept: {params.keep}",
         "learning rate": f"{own.lr:g}, {params.schedule}, {params.optimizer}",
         "images in a step": f"{own.batch_size}, {'augmented' if own.augment else 'as they are'}",

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fishline.core.files import link_or_copy, read_json
 from fishline.core.params import Params
 from fishline.data import augment as augmenting
-from fishline.data.augment import augment, draw_augmentations
+from fishline.data.augment import augment, draw_flips
 from fishline.data.cache import Cache
 from fishline.data.features import MADE_BY, WEIGHTS
 from fishline.data.prepare.packing import Packing, pack
@@ -97,7 +97,7 @@ def versions(cache: Cache, row: int, sha256: str, views: int) -> torch.Tensor:
     if views == 1:
         return image
     rng = torch.Generator().manual_seed(int(sha256[:8], 16))  # torch takes no more bits
-    drawn = draw_augmentations(views - 1, rng)
+    drawn = draw_flips(views - 1, rng)
     return torch.cat([image, augment(image.expand(views - 1, -1, -1, -1), drawn)])
 
 

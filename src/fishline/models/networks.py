@@ -40,6 +40,11 @@ class Network(nn.Module):
     def materialize(self) -> None:
         """Make what is otherwise made when it is first run."""
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """The parameters of `features`, block by block from the image on; the stem is the first."""
+        blocks = [list(layer.parameters()) for layer in self.features]
+        return [parameters for parameters in blocks if parameters]
+
 
 class Notebook(Network):
     """The course notebook's network: four 5×5 convolutions, four fully connected layers.

@@ -121,6 +121,17 @@ class Timm(Network):
             assert isinstance(body, TimmBody)
             body.build()
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        from timm.models import group_parameters
+
+        body = self.features[0]
+        assert isinstance(body, TimmBody)
+        network = body.build()
+        groups = group_parameters(network, network.group_matcher(coarse=True))
+        return [
+            [network.get_parameter(name) for name in groups[number]] for number in sorted(groups)
+        ]
+
 
 def create_timm(architecture: str) -> Any:
     """timm's network of that name without its last layer, with fresh weights.

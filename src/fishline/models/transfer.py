@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 
 import torch
 from torch import nn
@@ -32,16 +34,50 @@ def replace_head(network: Network, classes: int, keep: bool = False) -> None:
     network.classifier[-1] = new
 
 
-def freeze(network: Network, train: Trainable) -> nn.Module:
-    """Freeze all of `network` but the part that `train` names, which is returned.
+def freeze(network: Network, train: Trainable, frozen_blocks: int = 0) -> nn.Module:
+    """Freeze all of `network` but what `learning` names; the part that holds it.
 
     Parameters alone: a frozen batch norm in training mode would still move its running
-    statistics, so `loop.fit` keeps everything outside the returned part in eval mode.
+    statistics, so the trainer keeps what is frozen in eval mode (`training_mode`).
+    """
+    learns = learning(network, train, frozen_blocks)
+    network.requires_grad_(False)
+    for parameter in learns:
+        parameter.requires_grad_(True)
+    return trainable_part(network, train)
+
+
+def learning(network: Network, train: Trainable, frozen_blocks: int = 0) -> list[nn.Parameter]:
+    """The parameters that learn.
+
+    Args:
+        frozen_blocks: with `all`, so many blocks after the stem, and the stem, do not.
+
+    Raises:
+        UserError: the network has no more blocks than that.
     """
     if train == "all":
         network.materialize()
-    network.requires_grad_(False)
-    return trainable_part(network, train).requires_grad_(True)
+    parameters = list(trainable_part(network, train).parameters())
+    if train != "all" or not frozen_blocks:
+        return parameters
+    stem, *blocks = network.blocks()
+    if frozen_blocks >= len(blocks):
+        raise UserError(
+            f"params.yaml: frozen_blocks is {frozen_blocks}, and the network has {len(blocks)} "
+            "blocks, of which one must learn; lower it, or set train to head"
+        )
+    frozen = {*stem, *chain.from_iterable(blocks[:frozen_blocks])}
+    return [parameter for parameter in parameters if parameter not in frozen]
+
+
+def training_mode(part: nn.Module) -> None:
+    """Put `part` into training mode, but for the layers in it whose parameters are frozen."""
+    part.train()
+    for layer in part.modules():
+        own = list(layer.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            layer.train(False)
 
 
 def trainable_part(network: Network, train: Trainable) -> nn.Module:
@@ -49,9 +85,9 @@ def trainable_part(network: Network, train: Trainable) -> nn.Module:
     return {"head": network.classifier[-1], "classifier": network.classifier, "all": network}[train]
 
 
-def count_parameters(module: nn.Module) -> int:
-    """How many numbers there are to learn in `module`."""
-    return sum(parameter.numel() for parameter in module.parameters())
+def count(parameters: Iterable[nn.Parameter]) -> int:
+    """How many numbers there are in `parameters`."""
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def divide(network: Network, trainable: nn.Module) -> tuple[nn.Sequential | None, nn.Module]:

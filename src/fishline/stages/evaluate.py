@@ -10,9 +10,9 @@ is added to the MLflow run that trained the model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import click
+import numpy as np
 import torch
 
 from fishline.core.files import read_json, write_csv, write_json, write_text
@@ -93,9 +93,8 @@ def _unknown(tested: TestRun, images: Mapping[str, Mapping[str, Images]]) -> dic
 
 def _others(test: Images, species: Sequence[str]) -> Images:
     """Those of `test` that show none of `species`."""
-    other = ~test.table["species"].isin(species)
-    rows = torch.tensor(other.to_numpy())
-    return replace(test, rows=test.rows[rows], labels=test.labels[rows], table=test.table[other])
+    others = ~test.table["species"].isin(species)
+    return test.at(torch.tensor(np.flatnonzero(others)))
 
 
 def _publish(model: str, title: str, tested: TestRun, summary: dict[str, float]) -> None:

@@ -19,8 +19,10 @@ from fishline.models.devices import seed_everything
 from fishline.models.embedding import digest
 from fishline.models.networks import Network
 from fishline.models.pretrained import load_weights, normalization
+from fishline.models.trained_model import TrainedModel
 from fishline.models.transfer import freeze
 from fishline.training import run
+from fishline.training.linear_probe import linear_probe
 from fishline.training.session import TrainingJob
 
 
@@ -31,12 +33,15 @@ def main() -> None:
     config = _config(params, subsets["train"])
     network = build(config)
     origin = _initialize(network, params.model) if params.model.is_pretrained else ""
+    trainable = freeze(network, params.base.train, params.frozen_blocks)
+    model = TrainedModel(network, config)
+    linear_probe(model, subsets["train"], params, params.base.train)
     job = TrainingJob(
         stage=BASE.stage,
         model=BASE.folder,
         settings=training(params, params),
         network=network,
-        trainable=freeze(network, params.base.train),
+        trainable=trainable,
         config=config,
         subsets=subsets,
         rng=rng,

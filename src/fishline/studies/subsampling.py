@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -27,8 +27,10 @@ from fishline.core.params import Params, training
 from fishline.data.dataset import Images
 from fishline.models.artifact import Normalize
 from fishline.models.devices import seed_everything
+from fishline.models.trained_model import TrainedModel
 from fishline.models.transfer import freeze, start
 from fishline.training.batches import BATCH, Inputs
+from fishline.training.linear_probe import linear_probe
 from fishline.training.loop import TrainingProgress, fit
 from fishline.training.trainer import Trainer
 
@@ -104,7 +106,7 @@ class FineTuner:
         network, config = start(params, self._images)
         self._trainer = Trainer(
             network,
-            freeze(network, params.finetune.train),
+            freeze(network, params.finetune.train, params.frozen_blocks),
             Normalize(config),
             training(params, params.finetune),
             rng,
@@ -113,38 +115,46 @@ class FineTuner:
         )
         self._all = self._trainer.train
         self._validation = self._trainer.validation(subsets["validation"])
-        self._test = self._trainer.validation(_of(subsets["test"], params.finetune.species))
+        test = _of(subsets["test"], params.finetune.species)
+        self._test, self._tested = self._trainer.validation(test), test.table["species"]
         self._fresh = deepcopy(self._trainer.state_dict())
 
-    def accuracy(self, positions: Sequence[int], seed: int, title: str) -> float:
-        """Train on the images at `positions`; the accuracy on the new species' test images."""
-        self._begin(seed)
+    def right(self, positions: Sequence[int], seed: int, title: str) -> pd.Series[bool]:
+        """Train on the images at `positions`; which of the new species' test images it has right.
+
+        Returns:
+            bool (n,), each under the name of its species.
+        """
+        self._begin(seed, positions)
         repeated = repeat(positions, self._all.labels, seed)
         self._trainer.train = Subset(self._all, repeated)
         fit(self._trainer, self._validation, TrainingProgress(), title)
-        return _accuracy(self._trainer, self._test)
+        return pd.Series(_right(self._trainer, self._test), self._tested)
 
-    def _begin(self, seed: int) -> None:
+    def _begin(self, seed: int, positions: Sequence[int]) -> None:
         """Make the trainer as new, with what chance decides drawn anew."""
         trainer = self._trainer
         trainer.load_state_dict(deepcopy(self._fresh))
         trainer.rng = seed_everything(seed)
-        network, _ = start(self._params, self._images)
+        network, config = start(self._params, self._images)
+        drawn = self._images.at(torch.tensor(positions))
+        linear_probe(
+            TrainedModel(network, config), drawn, self._params, self._params.finetune.train
+        )
         trainer.restore(network.state_dict())
 
 
 def _of(images: Images, species: Sequence[str]) -> Images:
     """The images of these species alone; labels stay as they are."""
     mine = images.table["species"].isin(species).to_numpy()
-    here = torch.tensor(mine)
-    table = images.table[mine].reset_index(drop=True)
-    return replace(images, rows=images.rows[here], labels=images.labels[here], table=table)
+    return images.at(torch.tensor(np.flatnonzero(mine)))
 
 
 @torch.no_grad()
-def _accuracy(trainer: Trainer, inputs: Inputs) -> float:
-    right = 0
-    for positions in torch.split(torch.arange(len(inputs.labels), device=trainer.device), BATCH):
-        predicted = trainer.tail(inputs.take(positions)).argmax(1)
-        right += int((predicted == inputs.labels[positions]).sum())
-    return right / len(inputs.labels)
+def _right(trainer: Trainer, inputs: Inputs) -> npt.NDArray[np.bool_]:
+    """Of each image (n,), whether its species is told."""
+    predicted = [
+        trainer.tail(inputs.take(positions)).argmax(1)
+        for positions in torch.split(torch.arange(len(inputs.labels), device=trainer.device), BATCH)
+    ]
+    return (torch.cat(predicted) == inputs.labels).cpu().numpy()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fishline.core.params import SampleWeight
-from fishline.data.augment import augment, draw_augmentations
+from fishline.data.augment import Draw, augment
 from fishline.data.dataset import Images, sample_weights
 from fishline.models.artifact import Normalize, scale
 
@@ -38,14 +38,14 @@ class Inputs(Protocol):
 
 
 class Photographs:
-    """Images, normalised; turned and tinted as drawn if `augmented`."""
+    """Images, normalised; augmented as `augmentation` draws."""
 
     def __init__(
         self,
         images: Images,
         normalize: Normalize,
         device: torch.device,
-        augmented: bool = False,
+        augmentation: Draw | None = None,
         alike: SampleWeight = "files",
     ) -> None:
         self.labels = images.labels.to(device)
@@ -53,11 +53,11 @@ class Photographs:
         self._images = images
         self._normalize = normalize.to(device)
         self._device = device
-        self._augmented = augmented
+        self._augmentation = augmentation
         self._resident = _resident(images, device)
 
     def draw(self, count: int, rng: torch.Generator) -> torch.Tensor:
-        drawn = draw_augmentations(count, rng) if self._augmented else torch.empty(count, 0)
+        drawn = self._augmentation(count, rng) if self._augmentation else torch.empty(count, 0)
         return drawn.to(self._device)
 
     def take(self, positions: torch.Tensor, drawn: torch.Tensor | None = None) -> torch.Tensor:
@@ -67,7 +67,7 @@ class Photographs:
             rows = self._images.rows[positions.cpu()]
             pixels = self._images.pixels[rows].to(self._device)  # (b, size, size, 3)
         images = scale(pixels)  # (b, 3, size, size)
-        if self._augmented and drawn is not None:
+        if self._augmentation and drawn is not None:
             images = augment(images, drawn)
         normal: torch.Tensor = self._normalize(images)
         return normal.contiguous(memory_format=torch.channels_last)

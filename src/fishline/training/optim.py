@@ -36,18 +36,30 @@ def make_loss(
     return nn.CrossEntropyLoss(weights, reduction="none", label_smoothing=settings.label_smoothing)
 
 
-def make_optimizer(trainable: nn.Module, settings: Training) -> Optimizer:
-    """Weight decay on matrices and kernels alone; biases and norms have one dimension."""
-    parameters = [p for p in trainable.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return OPTIMIZERS[settings.optimizer]([g for g in groups if g["params"]], lr=settings.lr)
+def make_optimizer(trainable: nn.Module, head: nn.Module, settings: Training) -> Optimizer:
+    """The optimizer of all that learns in `trainable`: first the group of the head's weights.
+
+    Weight decay on matrices and kernels alone; biases and norms have one dimension. What is not
+    the head takes steps of `backbone_lr` times the learning rate.
+    """
+    of_head = set(head.parameters())
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in [*head.parameters(), *(p for p in trainable.parameters() if p not in of_head)]:
+        if parameter.requires_grad:
+            lr = settings.lr * (1 if parameter in of_head else settings.backbone_lr)
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((lr, decay), []).append(parameter)
+    return OPTIMIZERS[settings.optimizer](
+        [
+            {"params": parameters, "lr": lr, "weight_decay": decay}
+            for (lr, decay), parameters in groups.items()
+        ],
+        lr=settings.lr,
+    )
 
 
 def make_schedule(optimizer: Optimizer, settings: Training, steps: int) -> LRScheduler:
-    """The learning rate of each of `steps` steps, `settings.lr` at its highest.
+    """The learning rate of each of `steps` steps, at its highest what each group begins with.
 
     `one_cycle` (https://arxiv.org/abs/1708.07120) and `cosine` go down to nearly 0; all rise
     over the first `warmup` share of the steps.
@@ -55,7 +67,8 @@ def make_schedule(optimizer: Optimizer, settings: Training, steps: int) -> LRSch
     if settings.schedule == "one_cycle":
         # A hair shorter: torch divides by zero where the rise is exactly one step.
         rise = settings.warmup * (1 - 1e-9)
-        return OneCycleLR(optimizer, settings.lr, steps, pct_start=rise, cycle_momentum=False)
+        highest = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, highest, steps, pct_start=rise, cycle_momentum=False)
     warm = max(1, round(settings.warmup * steps)) if settings.warmup else 0
     main: LRScheduler = LambdaLR(optimizer, lambda step: 1.0)
     if settings.schedule == "cosine":

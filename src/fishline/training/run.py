@@ -154,7 +154,8 @@ def _summary(kept: Epoch) -> dict[str, float]:
 def _cost(job: TrainingJob, history: list[Epoch]) -> dict[str, float]:
     """What learnt, and how long an epoch took, if any was timed."""
     images = epoch_length(job.subsets["train"].labels, job.settings.balance)
-    cost: dict[str, float] = {"trained_parameters": transfer.count_parameters(job.trainable)}
+    learnt = [p for p in job.trainable.parameters() if p.requires_grad]
+    cost: dict[str, float] = {"trained_parameters": transfer.count(learnt)}
     seconds = [images / epoch.images_per_second for epoch in history if epoch.images_per_second]
     return cost | ({"seconds_per_epoch": median(seconds)} if seconds else {})
 

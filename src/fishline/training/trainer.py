@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fishline.core.params import Training
+from fishline.data.augment import Draw, draw_augmentations, draw_flips
 from fishline.data.dataset import (
     Images,
     class_weights,
@@ -29,7 +30,7 @@ from fishline.models.artifact import Normalize
 from fishline.models.devices import find_device, find_precision
 from fishline.models.embedding import frozen_digest
 from fishline.models.networks import Network
-from fishline.models.transfer import divide
+from fishline.models.transfer import divide, training_mode
 from fishline.training import distributed
 from fishline.training.batches import (
     BATCH,
@@ -84,11 +85,11 @@ class Trainer:
         self.rng = rng
         self.frozen, self.tail = divide(self.network, trainable)
         self._stored = self._has_features(train)
-        self.train = self._inputs(train, settings.augment, views)
+        self.train = self._inputs(train, self._augmentation(), views)
         self.length = epoch_length(train.labels, settings.balance)
         weights = class_weights(train) if settings.balance == "class_weights" else None
         self.loss = make_loss(settings, weights).to(self.device)
-        self.optimizer = make_optimizer(trainable, settings)
+        self.optimizer = make_optimizer(trainable, network.classifier[-1], settings)
         steps = settings.epochs * math.ceil(self.length / settings.batch_size)
         self.schedule = make_schedule(self.optimizer, settings, steps)
         self.scaler = torch.amp.GradScaler(enabled=self.precision == torch.float16)
@@ -102,19 +103,25 @@ class Trainer:
         digest = frozen_digest(self.network, self.normalize, images.size)
         return images.features_by(digest) is not None
 
-    def _inputs(self, images: Images, augmented: bool, views: int = 1) -> Inputs:
+    def _augmentation(self) -> Draw | None:
+        if not self.settings.augment:
+            return None
+        return draw_flips if self.settings.pretrained else draw_augmentations
+
+    def _inputs(self, images: Images, augmentation: Draw | None = None, views: int = 1) -> Inputs:
+        views = views if augmentation else 1
         if self._stored and images.features:
-            values = images.features.take(images.rows, views if augmented else 1)
+            values = images.features.take(images.rows, views)
             weights = sample_weights(images, self.settings.sample_weight)
             return CachedFeatures(
                 values.to(self.device), images.labels.to(self.device), weights.to(self.device)
             )
         photographs = Photographs(
-            images, self.normalize, self.device, augmented, self.settings.sample_weight
+            images, self.normalize, self.device, augmentation, self.settings.sample_weight
         )
         if self.frozen is None:
             return photographs
-        kept = cache_features(self.frozen, photographs, views if augmented else 1, self.rng)
+        kept = cache_features(self.frozen, photographs, views, self.rng)
         return kept or ComputedFeatures(self.frozen, photographs)
 
     def _make_body(self) -> nn.Module:
@@ -131,7 +138,7 @@ class Trainer:
 
     def validation(self, images: Images) -> Inputs:
         """`images` as `validate` wants them."""
-        return self._inputs(images, augmented=False)
+        return self._inputs(images)
 
     def start_epoch(self) -> EpochState:
         return EpochState(self.rng.get_state())
@@ -149,7 +156,7 @@ class Trainer:
             Images per second; None if nothing was left.
         """
         self.network.eval()
-        self.trainable.train()
+        training_mode(self.trainable)
         self.rng.set_state(under_way.rng)
         order = epoch_order(self.train.labels.cpu(), self.settings.balance, self.rng)
         drawn = self.train.draw(len(order), self.rng)
