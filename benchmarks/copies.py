@@ -31,7 +31,8 @@ def draw(count: int, rng: np.random.Generator) -> np.ndarray:
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     noise = rng.normal(scale=NOISE / (2 * WIDTH) ** 0.5, size=(count, WIDTH))
     copies = np.repeat(centres, COPIES, axis=0)[:count] + noise
-    return (copies / np.linalg.norm(copies, axis=1, keepdims=True)).astype(np.float32)
+    copies /= np.linalg.norm(copies, axis=1, keepdims=True)
+    return copies.astype(np.float32)
 
 
 def found_share(vectors: np.ndarray) -> float:
@@ -49,7 +50,7 @@ def all_with_all(vectors: np.ndarray) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(config=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--most", type=int, default=100_000)
     options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()

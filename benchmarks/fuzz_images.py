@@ -22,6 +22,7 @@ from io import BytesIO
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -50,7 +51,7 @@ def seeds() -> list[bytes]:
     exif[0x0112], exif[0x010E] = 6, "a fish"
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     frames = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
-    files = [
+    files: list[tuple[Image.Image, str, dict[str, Any]]] = [
         *((rgb, kind, {}) for kind in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM")),
         *((rgb, kind, {"exif": exif}) for kind in ("AVIF", "JPEG", "PNG", "TIFF", "WEBP")),
         *((rgb, kind, frames) for kind in ("AVIF", "GIF", "PNG", "TIFF", "WEBP")),
@@ -93,7 +94,7 @@ def mutants(draw: st.DrawFn, contents: list[bytes]) -> bytes:
                 value, width = draw(st.sampled_from(INTERESTING)), draw(st.sampled_from([1, 2, 4]))
                 order = draw(st.sampled_from(["big", "little"]))
                 value %= 256**width
-                data[place : place + width] = value.to_bytes(width, order)  # type: ignore[arg-type]
+                data[place : place + width] = value.to_bytes(width, order)
             case "cut":
                 del data[place : place + length]
             case "end":
@@ -113,10 +114,8 @@ def work(pipe: Connection) -> None:
     while True:
         try:
             image = decode(pipe.recv_bytes(), SIZE)
-            assert image.pixels.shape == (SIZE, SIZE, 3) and image.look.shape == (
-                THUMBNAIL,
-                THUMBNAIL,
-            )
+            assert image.pixels.shape == (SIZE, SIZE, 3)
+            assert image.thumbnail.shape == (THUMBNAIL, THUMBNAIL)
             outcome, why = "used", ""
         except EOFError:
             return
@@ -196,7 +195,7 @@ def fuzz(number: int, seed: int, folder: Path) -> Counter[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(config=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--mutants", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", type=Path, default=Path("fuzz"), help="for the offending files")

@@ -22,7 +22,6 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ import torch
 
 from fishline.core.params import Params, load_params, training
 from fishline.core.roles import BASE
+from fishline.data.augment import draw_augmentations
 from fishline.data.cache import Cache, packed_files
 from fishline.data.dataset import Images, Packed, mean_and_std, model_images
 from fishline.data.prepare.packing import record
@@ -55,9 +55,11 @@ class OneBatch:
     """The same images whatever is asked for, so that getting them costs nothing."""
 
     def __init__(self, images: Images, like: Photographs, normalize: Normalize, ready: bool):
-        self.labels, self.draw = like.labels, like.draw
+        self.labels, self.weights, self.draw = like.labels, like.weights, like.draw
         device = like.labels.device
-        self._photographs = Photographs(images, normalize, device, augmented=not ready)
+        self._photographs = Photographs(
+            images, normalize, device, None if ready else draw_augmentations
+        )
         self._all = torch.arange(len(images), device=device)
         self._ready = self._photographs.take(self._all) if ready else None
 
@@ -72,7 +74,7 @@ def make_job(params: Params, count: int) -> TrainingJob:
     rng = seed_everything(params.seed)
     subsets = model_images(BASE, params)
     some = torch.randperm(len(subsets["train"]), generator=rng)[:count]
-    subsets["train"] = train = pick(subsets["train"], some)
+    subsets["train"] = train = subsets["train"].at(some)
     config = ModelConfig(
         "fishline",  # any that is trained whole
         train.species,
@@ -96,22 +98,18 @@ def make_job(params: Params, count: int) -> TrainingJob:
     )
 
 
-def pick(images: Images, some: torch.Tensor) -> Images:
-    table = images.table.iloc[some.tolist()]
-    return replace(images, rows=images.rows[some], labels=images.labels[some], table=table)
-
-
 def kinds(job: TrainingJob, trainer: Trainer) -> dict[str, Inputs]:
     """What each measurement trains on."""
     train, normalize, own = job.subsets["train"], trainer.normalize, trainer.train
     assert isinstance(own, Photographs)
     usual = batches.RESIDENT
     batches.RESIDENT = 1 << 60
-    resident = Photographs(train, normalize, trainer.device, job.settings.augment)
+    augmentation = draw_augmentations if job.settings.augment else None
+    resident = Photographs(train, normalize, trainer.device, augmentation)
     batches.RESIDENT = usual
-    read = Photographs(train, normalize, trainer.device, job.settings.augment)
+    read = Photographs(train, normalize, trainer.device, augmentation)
     read._resident = None  # on a GPU, RESIDENT has no say
-    batch = pick(train, torch.arange(min(job.settings.batch_size, len(train))))
+    batch = train.at(torch.arange(min(job.settings.batch_size, len(train))))
     return {
         "real": own,
         "untracked": own,
@@ -202,7 +200,9 @@ def reading(count: int, steps: int, batch_size: int = 32) -> dict[str, Any]:
         rows = torch.arange(count)
         images = Images(pixels, rows, torch.zeros_like(rows), (), pd.DataFrame())
         before = memory()
-        photographs = Photographs(images, Normalize(config), torch.device("cpu"), True)
+        photographs = Photographs(
+            images, Normalize(config), torch.device("cpu"), draw_augmentations
+        )
         seen = [memory()]
         start = time.perf_counter()
         for _ in range(steps):
@@ -215,7 +215,7 @@ def reading(count: int, steps: int, batch_size: int = 32) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     modes = parser.add_subparsers(dest="mode", required=True)
     options = modes.add_parser("ratios")

@@ -220,7 +220,7 @@ def peak_memory() -> float:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(config=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--seed", type=int, default=42)
     options.add_argument("--seconds", type=float, default=math.inf)
     options.add_argument("--variants", action="store_true")

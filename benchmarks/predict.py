@@ -71,13 +71,13 @@ def measure_batches(files: Path, paths: Sequence[Path], rounds: int) -> dict[str
         for _ in in_threads(lambda path: decode(read(path), size), some):
             pass
 
-    size = predictor.config.image_size
-    freeze_variants = {"one by one": one_by_one, "together": together, "decoding": decoding}
-    for work in freeze_variants.values():
+    size = predictor.model.config.image_size
+    ways = {"one by one": one_by_one, "together": together, "decoding": decoding}
+    for work in ways.values():
         work(paths[:32])  # what is slow the first time is not what is asked
-    found: dict[str, list[float]] = {name: [] for name in freeze_variants}
+    found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
-        for name, work in freeze_variants.items():
+        for name, work in ways.items():
             found[name].append(rate(work, paths))
     return found
 
@@ -166,7 +166,7 @@ def requests_table(port: int, paths: Sequence[Path], seconds: float) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(config=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="fish-finetuned@champion")
     parser.add_argument("--photographs", type=Path, default=Path("data/sample"))
     parser.add_argument("--count", type=int, default=1000)

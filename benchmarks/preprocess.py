@@ -30,7 +30,9 @@ def plain_loop(files: list[Path], size: int) -> None:
     pixels = np.empty((len(files), size, size, 3), np.uint8)
     for row, file in enumerate(files):
         with Image.open(file) as image:
-            pixels[row] = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            pixels[row] = np.asarray(
+                image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            )
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -58,7 +60,7 @@ def one_round(folder: Path, files: list[Path], size: int) -> tuple[float, float,
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(config=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("folder", type=Path)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--size", type=int, default=128)
