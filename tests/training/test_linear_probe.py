@@ -45,7 +45,7 @@ def test_the_probabilities_are_those_of_the_regression(
     params: Params, species: tuple[str, ...]
 ) -> None:
     probed, given = model(species), images(species)
-    linear_probe(probed, given, params, "all")
+    linear_probe(probed.network, probed.config, given, params, "all")
     embeddings, labels = probed.embed_images(given)
     scaled = embeddings / embeddings.square().sum(1).mean().sqrt()
     expected = LogisticRegression(max_iter=1000, tol=1e-6).fit(scaled, labels)
@@ -59,7 +59,7 @@ def test_copies_of_a_photograph_do_not_outvote_others(params: Params) -> None:
         for copies in (1, 20):
             probed = model(("a", "b"))
             chosen = params.model_copy(update={"sample_weight": counted})
-            linear_probe(probed, images(("a", "b"), copies), chosen, "all")
+            linear_probe(probed.network, probed.config, images(("a", "b"), copies), chosen, "all")
             heads[counted, copies] = probed.network.classifier[-1].bias.detach()  # type: ignore
     moved = {c: float((heads[c, 20] - heads[c, 1]).abs().max()) for c in ("photographs", "files")}
     assert moved["photographs"] < moved["files"] / 2
@@ -72,5 +72,11 @@ def test_a_head_alone_and_a_network_from_nothing_begin_as_they_are(
     untouched = params.model.model_copy(update={"weights": weights})
     probed = model(("a", "b"))
     before = probed.network.classifier[-1].weight.clone()  # type: ignore
-    linear_probe(probed, images(("a", "b")), params.model_copy(update={"model": untouched}), train)
+    linear_probe(
+        probed.network,
+        probed.config,
+        images(("a", "b")),
+        params.model_copy(update={"model": untouched}),
+        train,
+    )
     assert torch.equal(probed.network.classifier[-1].weight, before)  # type: ignore

@@ -16,7 +16,6 @@ from fishline.core.paths import MODELS, run_record
 from fishline.core.roles import BASE, FINETUNED
 from fishline.data.dataset import model_images
 from fishline.models.devices import seed_everything
-from fishline.models.trained_model import TrainedModel
 from fishline.models.transfer import freeze, start
 from fishline.tracking.provenance import base_tags
 from fishline.training import run
@@ -31,8 +30,7 @@ def main() -> None:
     network, config = start(params, subsets["train"])
     weights = MODELS / BASE.folder / "model.safetensors"
     trainable = freeze(network, params.finetune.train, params.frozen_blocks)
-    model = TrainedModel(network, config)
-    linear_probe(model, subsets["train"], params, params.finetune.train)
+    linear_probe(network, config, subsets["train"], params, params.finetune.train)
     job = TrainingJob(
         stage=FINETUNED.stage,
         model=FINETUNED.folder,

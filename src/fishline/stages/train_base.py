@@ -19,7 +19,6 @@ from fishline.models.devices import seed_everything
 from fishline.models.embedding import digest
 from fishline.models.networks import Network
 from fishline.models.pretrained import load_weights, normalization
-from fishline.models.trained_model import TrainedModel
 from fishline.models.transfer import freeze
 from fishline.training import run
 from fishline.training.linear_probe import linear_probe
@@ -34,8 +33,7 @@ def main() -> None:
     network = build(config)
     origin = _initialize(network, params.model) if params.model.is_pretrained else ""
     trainable = freeze(network, params.base.train, params.frozen_blocks)
-    model = TrainedModel(network, config)
-    linear_probe(model, subsets["train"], params, params.base.train)
+    linear_probe(network, config, subsets["train"], params, params.base.train)
     job = TrainingJob(
         stage=BASE.stage,
         model=BASE.folder,

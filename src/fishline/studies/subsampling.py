@@ -27,7 +27,6 @@ from fishline.core.params import Params, training
 from fishline.data.dataset import Images
 from fishline.models.artifact import Normalize
 from fishline.models.devices import seed_everything
-from fishline.models.trained_model import TrainedModel
 from fishline.models.transfer import freeze, start
 from fishline.training.batches import BATCH, Inputs
 from fishline.training.linear_probe import linear_probe
@@ -138,9 +137,7 @@ class FineTuner:
         trainer.rng = seed_everything(seed)
         network, config = start(self._params, self._images)
         drawn = self._images.at(torch.tensor(positions))
-        linear_probe(
-            TrainedModel(network, config), drawn, self._params, self._params.finetune.train
-        )
+        linear_probe(network, config, drawn, self._params, self._params.finetune.train)
         trainer.restore(network.state_dict())
 
 

@@ -13,12 +13,16 @@ from torch import nn
 
 from fishline.core.params import Params, Trainable
 from fishline.data.dataset import Images, sample_weights
+from fishline.models.artifact import ModelConfig
 from fishline.models.devices import find_device
+from fishline.models.networks import Network
 from fishline.models.trained_model import TrainedModel
 
 
-def linear_probe(model: TrainedModel, images: Images, params: Params, train: Trainable) -> None:
-    """Give the last layer of `model` the weights of a logistic regression on `images`.
+def linear_probe(
+    network: Network, config: ModelConfig, images: Images, params: Params, train: Trainable
+) -> None:
+    """Give the last layer of `network` the weights of a logistic regression on `images`.
 
     Only where more than that layer of pretrained weights learns, as `train` says; else nothing.
     Each species has images among them. The penalty is that of scikit-learn's default (C = 1) for
@@ -28,7 +32,7 @@ def linear_probe(model: TrainedModel, images: Images, params: Params, train: Tra
         return
     from sklearn.linear_model import LogisticRegression
 
-    model.network.to(find_device(params.device))
+    model = TrainedModel(network.to(find_device(params.device)), config)
     embeddings, labels = model.embed_images(images)  # (n, d), (n,)
     penalty = 1 / float(embeddings.square().sum(1).mean())
     regression = LogisticRegression(C=penalty, max_iter=1000).fit(
@@ -37,7 +41,7 @@ def linear_probe(model: TrainedModel, images: Images, params: Params, train: Tra
     weight, bias = regression.coef_, regression.intercept_
     if len(weight) == 1:  # of two species scikit-learn tells the difference of their logits
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    head = model.network.classifier[-1]
+    head = network.classifier[-1]
     assert isinstance(head, nn.Linear)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weight))
