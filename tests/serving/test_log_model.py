@@ -83,6 +83,19 @@ def test_no_pickle_and_pinned_requirements(folder: Path) -> None:
     assert {line.split("==")[0] for line in lines} == set(log_model.REQUIREMENTS)
 
 
+@pytest.mark.parametrize(
+    ("network", "more"),
+    [
+        ("fishline", set()),
+        ("notebook", set()),
+        ("resnet18", {"torchvision"}),
+        ("efficientnet_lite0", {"timm", "torchvision"}),
+    ],
+)
+def test_a_network_pins_the_library_that_it_is_of(network: str, more: set[str]) -> None:
+    assert set(log_model.requirements(network)) - set(log_model.REQUIREMENTS) == more
+
+
 def test_it_needs_what_it_pins_and_no_more(folder: Path) -> None:
     """It loads and answers in a process that has neither the project nor anything else of it."""
     code = (

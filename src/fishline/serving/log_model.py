@@ -22,14 +22,14 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 from PIL import Image
 
-from fishline.core.params import UNTRAINED
 from fishline.data.decode import Pixels
 from fishline.models.artifact import ModelConfig
+from fishline.models.networks import BACKBONES
 from fishline.models.timm_networks import is_timm
 
 COLUMN = "photograph"  # mlflow_model.py says the same
 PACKAGE = Path(__file__).parents[1]
-# What mlflow_model.py imports; timm and torchvision with their networks alone.
+# What mlflow_model.py imports, whatever the network.
 REQUIREMENTS = "mlflow click numpy pandas pillow ruamel-yaml safetensors torch".split()
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, COLUMN)]),
@@ -56,8 +56,6 @@ def log_model(
     """
     if known := _logged(run_id):
         return known
-    extra = ["timm", "torchvision"] if is_timm(config.network) else ["torchvision"]
-    needed = REQUIREMENTS + (extra if config.network not in UNTRAINED else [])
     info = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(Path(__file__).parent / "mlflow_model.py"),
@@ -65,12 +63,19 @@ def log_model(
         code_paths=[str(PACKAGE)],
         signature=SIGNATURE,
         input_example=pd.DataFrame({COLUMN: [_base64_jpeg(pixels)]}),
-        pip_requirements=[f"{name}=={version(name)}" for name in needed],
+        pip_requirements=[f"{name}=={version(name)}" for name in requirements(config.network)],
         metadata={"species": list(config.species), "image_size": config.image_size},
         params={key: str(value) for key, value in params.items()},
     )
     model_id: str = info.model_id
     return model_id
+
+
+def requirements(network: str) -> list[str]:
+    """The packages that a model of `network` is loaded with."""
+    if is_timm(network):
+        return [*REQUIREMENTS, "timm", "torchvision"]  # timm imports torchvision
+    return [*REQUIREMENTS, "torchvision"] if network in BACKBONES else REQUIREMENTS
 
 
 def _base64_jpeg(pixels: Pixels) -> str:
