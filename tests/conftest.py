@@ -31,8 +31,9 @@ SPECIES = ("Bream", "Shrimp", "Trout")
 SIZE = 48  # the smallest that the network takes
 
 # The networks here are tiny: threads that wait for each other on a busy machine cost far more
-# (measured: twentyfold) than they bring.
+# (measured: twentyfold) than they bring. The same goes for the processes that tests start.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A suite started in the background inherits an ignored Ctrl-C, and so would what tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

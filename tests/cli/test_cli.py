@@ -229,7 +229,7 @@ def test_a_base_model_of_another_image_size_is_refused(project: Path) -> None:
 def test_exit_codes(project: Path, line: str, code: int, said: str) -> None:
     if code == 1:
         params = project / "params.yaml"
-        params.write_text(params.read_text().replace("lr: ", "learning_rate: ", 1))
+        params.write_text(params.read_text().replace("\nlr: ", "\nlearning_rate: "))
     done = fishline(*line.split(), cwd=project)
     assert (done.exit_code, said in done.stderr) == (code, True), done.output
 
