@@ -135,7 +135,7 @@ def audit(record: Path | None, as_json: bool) -> None:
 )
 @click.option(
     "--draws",
-    default=5,
+    default=10,
     show_default=True,
     type=click.IntRange(min=1),
     help="How often each number is drawn and trained with.",
