@@ -30,6 +30,13 @@ def fishline(*arguments: str, cwd: Path) -> Result:
         return CliRunner().invoke(main, arguments)
 
 
+@pytest.fixture(autouse=True)
+def no_store_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a new user: tests before these may have named one (MLflow does by itself)."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def project(tmp_path: Path, draw_tree: DrawTree) -> Path:
     """A folder with params.yaml and a few photographs of two and two species."""
