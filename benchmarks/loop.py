@@ -83,7 +83,7 @@ def make_job(params: Params, count: int) -> TrainingJob:
         params.split.strategy,
     )
     network = build(config)
-    settings = training(params, params).model_copy(update={"epochs": ENDLESS})
+    settings = training(params, params).model_copy(update={"epochs": ENDLESS, "pretrained": False})
     return TrainingJob(
         stage=BASE.stage,
         model=BASE.folder,

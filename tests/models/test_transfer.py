@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from fishline.core.errors import UserError
 from fishline.models.networks import Network
@@ -30,6 +31,18 @@ def test_frozen_blocks_and_the_stem_stay_as_they_are(network: Network) -> None:
     for learnt in ("blocks.3.0.bn1.running_mean", "blocks.6.0.conv_pw.weight", "bn2.weight"):
         assert body + learnt in changed
     assert "classifier.2.weight" in changed
+
+
+def test_what_lies_within_a_frozen_layer_may_learn() -> None:
+    """As in a vision transformer, whose position embedding belongs to the whole of it."""
+    part = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2))
+    part.register_parameter("position", nn.Parameter(torch.zeros(2), requires_grad=False))
+    training_mode(part)
+    assert not part.training
+    assert all(layer.training for layer in part)
+    part[1].requires_grad_(False)
+    training_mode(part)
+    assert [layer.training for layer in part] == [True, False]
 
 
 def test_more_blocks_than_a_network_has_are_refused(network: Network) -> None:

@@ -21,7 +21,6 @@ _SHORT.maxlevel = 1
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-_TRIED = {"literal['auto']", "float"}  # what Pydantic calls the members of our only union
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
@@ -88,9 +87,8 @@ def _is_unknown(problem: ErrorDetails) -> bool:
 
 
 def _key(problem: ErrorDetails) -> str:
-    """Its dotted key; a place in a list, and which of several kinds was tried, are left out."""
-    place, unknown = problem["loc"], _is_unknown(problem)
-    return ".".join(str(n) for n in place if unknown or (isinstance(n, str) and n not in _TRIED))
+    """The dotted key of one that is missing or unknown."""
+    return ".".join(map(str, problem["loc"]))
 
 
 def _unknown(model: type[BaseModel], problem: ErrorDetails, missing: Sequence[str]) -> str:
@@ -106,17 +104,26 @@ def _unknown(model: type[BaseModel], problem: ErrorDetails, missing: Sequence[st
 
 
 def _sentence(model: type[BaseModel], problem: ErrorDetails) -> str:
-    key = _key(problem)
     if problem["type"] == "missing":
-        return f"key '{key}' is missing"
+        return f"key '{_key(problem)}' is missing"
+    key, field = _place(model, problem)
     if problem["type"] == "value_error":  # of a validator, which says what is wrong
         return f"{key} {problem['ctx']['error']}".strip()
-    rule = allowed(_field(model, key)) if key else "a section of keys"
+    rule = allowed(field) if field else "a section of keys"
     return f"{key or 'the file'} must be {rule}, not {_SHORT.repr(problem['input'])}"
 
 
-def _field(model: type[BaseModel], key: str) -> FieldInfo:
-    name, _, rest = key.partition(".")
-    field = model.model_fields[name]
-    section = _section(field)
-    return _field(section, rest) if section and rest else field
+def _place(model: type[BaseModel], problem: ErrorDetails) -> tuple[str, FieldInfo | None]:
+    """The dotted key of what is wrong, and its field; without both, the file as a whole.
+
+    What Pydantic says beyond the key is left out: a place in a list, or which kind it tried.
+    """
+    names: list[str] = []
+    field, section = None, model
+    for name in problem["loc"]:
+        names.append(str(name))
+        field = section.model_fields[str(name)]
+        if not (inner := _section(field)):
+            break
+        section = inner
+    return ".".join(names), field

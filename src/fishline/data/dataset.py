@@ -72,6 +72,10 @@ class Images:
         table = self.table.iloc[positions.numpy()].reset_index(drop=True)
         return replace(self, rows=self.rows[positions], labels=self.labels[positions], table=table)
 
+    def where(self, wanted: pd.Series[bool]) -> Images:
+        """Those of which `wanted` (n,) holds alone."""
+        return self.at(torch.tensor(np.flatnonzero(wanted)))
+
     def features_by(self, frozen: str) -> Features | None:
         """The features, if the layers with the digest `frozen` made them."""
         return self.features if self.features and self.features.frozen == frozen else None

@@ -80,7 +80,7 @@ def freeze_variants(mine: Version, run: Run) -> list[FreezeVariant]:
 def _freeze_variant(train: str, mine: Version, run: Run, alike: Sequence[Run]) -> FreezeVariant:
     if run.params["finetune.train"] == train:
         return FreezeVariant(train, run, mine)
-    newest = next((run for run in alike if run.params["finetune.train"] == train), None)
+    newest = next((other for other in alike if other.params["finetune.train"] == train), None)
     if newest is None:
         return FreezeVariant(train)
     try:

@@ -77,7 +77,7 @@ def training_mode(part: nn.Module) -> None:
     for layer in part.modules():
         own = list(layer.parameters(recurse=False))
         if own and not any(parameter.requires_grad for parameter in own):
-            layer.train(False)
+            layer.training = False  # it alone: what lies within may learn
 
 
 def trainable_part(network: Network, train: Trainable) -> nn.Module:

@@ -66,7 +66,9 @@ def follow(name: str) -> str:
     counted = [
         (int(tag.rpartition("#")[2]), tag, subject) for tag, subject in _tags(f"{name}#*#[0-9]*")
     ]
-    _, newest, subject = max((tag for tag in counted if CHAMPION in tag[1]), default=(0, "", ""))
+    _, newest, subject = max(
+        (entry for entry in counted if CHAMPION in entry[1]), default=(0, "", "")
+    )
     if subject == _subject(champion):
         return newest
     holder = kept(champion)

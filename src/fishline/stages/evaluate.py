@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import click
-import numpy as np
-import torch
 
 from fishline.core.files import read_json, write_csv, write_json, write_text
 from fishline.core.params import Params, load_params
@@ -93,8 +91,7 @@ def _unknown(tested: TestRun, images: Mapping[str, Mapping[str, Images]]) -> dic
 
 def _others(test: Images, species: Sequence[str]) -> Images:
     """Those of `test` that show none of `species`."""
-    others = ~test.table["species"].isin(species)
-    return test.at(torch.tensor(np.flatnonzero(others)))
+    return test.where(~test.table["species"].isin(species))
 
 
 def _publish(model: str, title: str, tested: TestRun, summary: dict[str, float]) -> None:

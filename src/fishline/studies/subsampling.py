@@ -114,7 +114,8 @@ class FineTuner:
         )
         self._all = self._trainer.train
         self._validation = self._trainer.validation(subsets["validation"])
-        test = _of(subsets["test"], params.finetune.species)
+        test = subsets["test"]
+        test = test.where(test.table["species"].isin(params.finetune.species))
         self._test, self._tested = self._trainer.validation(test), test.table["species"]
         self._fresh = deepcopy(self._trainer.state_dict())
 
@@ -139,12 +140,6 @@ class FineTuner:
         drawn = self._images.at(torch.tensor(positions))
         linear_probe(network, config, drawn, self._params, self._params.finetune.train)
         trainer.restore(network.state_dict())
-
-
-def _of(images: Images, species: Sequence[str]) -> Images:
-    """The images of these species alone; labels stay as they are."""
-    mine = images.table["species"].isin(species).to_numpy()
-    return images.at(torch.tensor(np.flatnonzero(mine)))
 
 
 @torch.no_grad()
