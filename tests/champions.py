@@ -89,11 +89,12 @@ class Shelf:
         coarse = rng.integers(0, 256, (len(digests), 6, 6, 3), np.uint8)
         by_digest = coarse.repeat(SIZE // 6, 1).repeat(SIZE // 6, 2)
 
-        def decode(wanted: Sequence[str]) -> Iterator[Decoded]:
-            for pixels in by_digest:
+        def decode(rows: Sequence[int]) -> Iterator[Decoded]:
+            for pixels in by_digest[rows]:
                 yield Decoded(pixels, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), SIZE, SIZE, "RGB")
 
-        pack(digests, decode, pixels_packing(SIZE), folder / "nowhere", folder)
+        wanted = {digest: row for row, digest in enumerate(digests)}
+        pack(wanted, decode, pixels_packing(SIZE), folder / "nowhere", folder)
         index = self.images["sha256"].map({digest: i for i, digest in enumerate(digests)})
         write_csv(folder / "manifest.csv", self.images.assign(index=index).drop(columns="part"))
         self.pixels = torch.from_numpy(by_digest[index.to_numpy()])

@@ -1,10 +1,11 @@
 """Small inputs that several tests share."""
 
 import hashlib
+import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import torch
 from filelock import FileLock
 from PIL import Image, ImageDraw
 
+from fishline.core.engine import worker_variables
 from fishline.core.params import Trainable, Training
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, Normalize, build, scale
@@ -44,6 +46,32 @@ LONGEST = ("test_workflow.py", "test_versions.py", "test_server.py", "test_promo
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: what is begun last, the others wait for."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Ray in this process, with two processors."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        variables = {"env_vars": worker_variables()}
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            runtime_env=variables,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture
+def on_ray(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`map_on_engine` sends its jobs to Ray."""
+    monkeypatch.setenv("FISHLINE_ENGINE", "ray")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ SOURCE = ROOT / "src/fishline"
 # again (to the same bytes), messages. A change there must not retrain every model.
 PLUMBING = ("registry", "serving", "tracking")
 # And what of core decides an output.
-CORE = ("parallel", "text")
+CORE = ("text",)
 
 # Parameters that change no result: how often a training is saved, what else its run notes, what is
 # asked of a champion. As a dependency, each would retrain every model for nothing.

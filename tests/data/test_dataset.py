@@ -46,15 +46,21 @@ def cache(tmp_path: Path) -> Path:
     folder = tmp_path / "cache"
     folder.mkdir()
 
-    def decode_all(digests: Sequence[str]) -> Iterator[Decoded]:
-        for number in sorted(range(8), key=sha256):
+    def decode_all(numbers: Sequence[int]) -> Iterator[Decoded]:
+        for number in numbers:
             pixels, thumbnail = (
                 np.full((4, 4, 3), number, np.uint8),
                 np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
             )
             yield Decoded(pixels, thumbnail, 4, 4, "RGB")
 
-    pack(sorted(map(sha256, range(8))), decode_all, pixels_packing(4), tmp_path / "nowhere", folder)
+    pack(
+        {sha256(number): number for number in range(8)},
+        decode_all,
+        pixels_packing(4),
+        tmp_path / "nowhere",
+        folder,
+    )
     species = [SPECIES[i % 2] for i in range(8)]
     manifest = pd.DataFrame(
         {

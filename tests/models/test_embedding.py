@@ -9,7 +9,7 @@ import torch
 from fishline.core.errors import UserError
 from fishline.models import pretrained
 from fishline.models.artifact import ModelConfig, Normalize, build
-from fishline.models.embedding import Frozen, embed, frozen_digest
+from fishline.models.embedding import Frozen, OnProcessor, export, frozen_digest
 from fishline.models.networks import Network
 from fishline.models.timm_networks import Timm, TimmBody, create_timm
 from fishline.models.transfer import divide, freeze
@@ -30,9 +30,8 @@ def make(network: str = "fishline", seed: int = 0) -> tuple[Network, Normalize]:
 
 
 def embedded(folder: Path, jobs: list[int], network: str = "fishline") -> np.ndarray:
-    frozen = Frozen(*make(network))
-    made = list(embed(frozen, jobs, lambda job: IMAGES[job], SIZE, CPU, folder / "n.onnx"))
-    return np.stack(made)
+    export(Frozen(*make(network)), SIZE, folder / "n.onnx")
+    return np.stack(list(OnProcessor(folder / "n.onnx")(IMAGES.__getitem__, jobs)))
 
 
 @pytest.mark.parametrize("network", ["fishline", "notebook"])
@@ -60,7 +59,7 @@ def test_on_a_gpu_a_batch_is_always_full(tmp_path: Path, monkeypatch: pytest.Mon
     frozen = Frozen(network, normalize)
     frozen.register_forward_hook(lambda module, given, made: sizes.append(len(made)))
     monkeypatch.setattr(embedding, "BATCH", 4)
-    made = list(embedding._on_gpu(frozen, range(7), lambda job: IMAGES[job], CPU))
+    made = list(embedding.OnGPU(frozen, CPU)(IMAGES.__getitem__, range(7)))
     assert sizes == [4, 4]
     np.testing.assert_allclose(
         np.stack(made), embedded(tmp_path, [*range(7)]), rtol=1e-4, atol=1e-5

@@ -43,7 +43,7 @@ def cache_of(folder: Path, numbers: Sequence[int]) -> Cache:
             yield Decoded(pixels, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), SIZE, SIZE, "RGB")
 
     folder.mkdir()
-    digests = sorted(digest(number) for number in numbers)
+    digests = {digest(number): digest(number) for number in numbers}
     pack(digests, decode, pixels_packing(SIZE), folder / "nowhere", folder)
     return Cache(folder)
 

@@ -44,13 +44,19 @@ def packed(images: Images, tmp_path: Path) -> Images:
     digests = [hashlib.sha256(b"%d" % row).hexdigest() for row in range(len(images))]
     order = np.argsort(digests)
 
-    def decode_all(_: Sequence[str]) -> Iterator[Decoded]:
-        for row in order:
+    def decode_all(rows: Sequence[int]) -> Iterator[Decoded]:
+        for row in rows:
             thumbnail = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
             yield Decoded(images.pixels[row].numpy(), thumbnail, 48, 48, "RGB")
 
     (tmp_path / "cache").mkdir()
-    pack(sorted(digests), decode_all, pixels_packing(48), tmp_path / "nowhere", tmp_path / "cache")
+    pack(
+        {digest: row for row, digest in enumerate(digests)},
+        decode_all,
+        pixels_packing(48),
+        tmp_path / "nowhere",
+        tmp_path / "cache",
+    )
     rows = torch.from_numpy(np.argsort(order))
     return replace(images, pixels=Packed(Cache(tmp_path / "cache")), rows=rows)
 

@@ -44,16 +44,22 @@ def engine_name() -> Literal["local", "ray"]:
     return "ray" if name == "ray" else "local"
 
 
-def map_on_engine(work: Callable[[In], Out], jobs: Iterable[In]) -> Iterator[Out]:
+def map_on_engine(
+    work: Callable[[In], Out], jobs: Iterable[In], batch: int = BATCH, gpus: int = 0
+) -> Iterator[Out]:
     """`work` of each of `jobs`, in their order; jobs are taken as results are.
 
     Args:
         work: on Ray it is pickled, with what it closes over, and so are jobs and results.
+        batch: jobs in a task of Ray's.
+        gpus: that `work` uses: this machine's is one, and jobs take turns on it.
 
     Raises:
         UserError: Ray is asked for and not installed, or no cluster answers.
     """
-    return in_threads(work, jobs) if engine_name() == "local" else _on_ray(work, jobs)
+    if engine_name() == "ray":
+        return _on_ray(work, jobs, batch, gpus)
+    return map(work, jobs) if gpus else in_threads(work, jobs)
 
 
 def connect_to_ray() -> Any:
@@ -131,25 +137,37 @@ def _require_shared_folder(ray: Any) -> None:
         )
 
 
-def _on_ray(work: Callable[[In], Out], jobs: Iterable[In]) -> Iterator[Out]:
+def _on_ray(work: Callable[[In], Out], jobs: Iterable[In], batch: int, gpus: int) -> Iterator[Out]:
     """Tasks of one processor and one thread each, and never many results at once."""
     ray = connect_to_ray()
     shared = ray.put(work)  # sent to each machine once
-    task = ray.remote(num_cpus=1, max_retries=3)(_work_through)
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=3)(_work_through)
     waiting: deque[Any] = deque()
     remaining = iter(jobs)
     try:
-        while batch := list(islice(remaining, BATCH)):
-            waiting.append(task.remote(shared, batch))
+        while some := list(islice(remaining, batch)):
+            waiting.append(task.remote(shared, some, Path.cwd()))
             if len(waiting) >= AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1):
-                yield from ray.get(waiting.popleft())
+                yield from _results(ray, waiting)
         while waiting:
-            yield from ray.get(waiting.popleft())
+            yield from _results(ray, waiting)
     finally:
         for reference in waiting:
             ray.cancel(reference)
 
 
-def _work_through(work: Callable[[In], Out], jobs: list[In]) -> list[Out]:
+def _results(ray: Any, waiting: deque[Any]) -> Any:
+    """Those of the task that began first."""
+    reference = waiting.popleft()
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        raise UserError(f"a task died on Ray four times: {error}") from None
+
+
+def _work_through(work: Callable[[In], Out], jobs: list[In], folder: Path) -> list[Out]:
+    os.chdir(folder)  # paths are relative to the project
     warnings.filterwarnings("ignore", module=r"PIL\.")
     return [work(job) for job in jobs]

@@ -6,7 +6,9 @@ A photograph's row number counts through all files in their order, and is the sa
 from __future__ import annotations
 
 import os
+import resource
 import weakref
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,9 @@ class Cache:
     """
 
     def __init__(self, folder: Path, field: str = "pixels") -> None:
-        self._field = field
-        self._paths = [path for path in packed_files(folder / field) if path.is_file()]
+        self._folder, self._field = folder, field
+        self._paths = packed_files(folder / field)
+        _allow_files(len(self._paths))
         maps = [np.load(path, mmap_mode="r") for path in self._paths]
         self._offsets = [records.offset for records in maps]  # of the first record, in bytes
         self._starts = np.cumsum([0, *map(len, maps)])
@@ -44,6 +47,10 @@ class Cache:
         # them meanwhile.
         self._handles = [os.open(path, os.O_RDONLY) for path in self._paths]
         weakref.finalize(self, _close, self._handles)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it is opened where it lies: for other processes."""
+        return _opened, (self._folder, self._field, self._folder.stat().st_mtime_ns)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -82,14 +89,28 @@ class Cache:
         return [digest for records in maps for digest in digests_of(records)]
 
 
+@lru_cache(maxsize=2)  # once in a process, not for each task; a cache that is made anew is another
+def _opened(folder: Path, field: str, modified: int) -> Cache:
+    return Cache(folder, field)
+
+
+def _allow_files(count: int) -> None:
+    """Have this process open so many files, and some more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count * 2 + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _close(handles: list[int]) -> None:
     for handle in handles:
         os.close(handle)
 
 
 def packed_files(folder: Path) -> list[Path]:
-    """The packed files that there may be in `folder`, in their order."""
-    return [folder / f"{byte:02x}.npy" for byte in range(256)]
+    """The packed files in `folder`, in their order."""
+    return sorted(folder.glob("[0-9a-f]*.npy"))
 
 
 def digests_of(records: Records) -> list[str]:

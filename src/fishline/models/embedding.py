@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +25,10 @@ from fishline.models.artifact import Normalize
 from fishline.models.networks import Network
 
 BATCH = 64  # photographs at a time on a GPU
+THREADS = 1  # of a processor, for a photograph: others are computed beside it
 
 Floats = npt.NDArray[np.float32]
-Read = Callable[[int], torch.Tensor]
+In = TypeVar("In")
 
 
 class Frozen(nn.Module):
@@ -59,44 +62,30 @@ def digest(state: dict[str, torch.Tensor]) -> str:
     return hashed.hexdigest()
 
 
-def embed(
-    frozen: Frozen, jobs: Sequence[int], read: Read, size: int, device: torch.device, onnx: Path
-) -> Iterator[Floats]:
-    """What `frozen` makes of the images that `read` gives for `jobs`, in their order.
+class OnProcessor:
+    """The layers that `export` wrote to `onnx`, of images one after another.
 
-    Args:
-        read: gives float (views, 3, size, size) on the scale 0…1; called from several threads.
-        onnx: where the exported layers are, or will be, if the processor computes.
-
-    Returns:
-        float32 (views, d) for each.
+    Pickled, it is the file's name, and each process opens it once.
     """
-    if device.type == "cpu":
-        return _on_processor(frozen, jobs, read, size, onnx)
-    return _on_gpu(frozen.to(device).eval(), jobs, read, device)
+
+    def __init__(self, onnx: Path) -> None:
+        self._onnx, self._modified = onnx.absolute(), onnx.stat().st_mtime_ns
+
+    def __call__(self, read: Callable[[In], torch.Tensor], jobs: Sequence[In]) -> Iterator[Floats]:
+        """For each job, of which `read` gives float (views, 3, size, size), 0…1: (views, d)."""
+        session = _session(self._onnx, self._modified)
+        for views in map(read, jobs):
+            made = [session.run(None, {"image": image[None]})[0] for image in views.numpy()]
+            yield np.concatenate(made)
 
 
-def _on_processor(
-    frozen: Frozen, jobs: Sequence[int], read: Read, size: int, onnx: Path
-) -> Iterator[Floats]:
+@lru_cache(maxsize=1)
+def _session(onnx: Path, modified: int) -> Any:
     import onnxruntime  # type: ignore[import-untyped]
 
-    if not onnx.exists():
-        export(frozen, size, onnx)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # photographs are computed side by side instead
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-
-    def one(job: int) -> Floats:
-        images = read(job).numpy()  # (views, 3, size, size)
-        return np.concatenate([session.run(None, {"image": image[None]})[0] for image in images])
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # what reads does little, and would wait for its own threads
-    try:
-        yield from in_threads(one, jobs)
-    finally:
-        torch.set_num_threads(threads)
+    options.intra_op_num_threads = THREADS
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
 
 def export(frozen: Frozen, size: int, path: Path) -> None:
@@ -115,13 +104,19 @@ def export(frozen: Frozen, size: int, path: Path) -> None:
         )
 
 
-@torch.inference_mode()
-def _on_gpu(
-    frozen: Frozen, jobs: Sequence[int], read: Read, device: torch.device
-) -> Iterator[Floats]:
-    waiting = in_threads(read, jobs)
-    while some := list(islice(waiting, BATCH)):
-        images = torch.stack(some + some[:1] * (BATCH - len(some)))  # (BATCH, views, 3, size, size)
-        whole = images.flatten(0, 1).to(device, memory_format=torch.channels_last)
-        made = torch.cat([frozen(part) for part in torch.split(whole, BATCH)])
-        yield from made.float().cpu().numpy().reshape(BATCH, -1, made.shape[1])[: len(some)]
+class OnGPU:
+    """`frozen` on a GPU, of full batches of images."""
+
+    def __init__(self, frozen: Frozen, device: torch.device) -> None:
+        self._frozen, self._device = frozen, device
+
+    @torch.inference_mode()
+    def __call__(self, read: Callable[[In], torch.Tensor], jobs: Sequence[In]) -> Iterator[Floats]:
+        """As `OnProcessor`; `read` is called from several threads."""
+        frozen = self._frozen.to(self._device).eval()
+        waiting = in_threads(read, jobs)
+        while some := list(islice(waiting, BATCH)):
+            full = torch.stack(some + some[:1] * (BATCH - len(some)))  # (BATCH, views, 3, …)
+            whole = full.flatten(0, 1).to(self._device, memory_format=torch.channels_last)
+            made = torch.cat([frozen(part) for part in torch.split(whole, BATCH)])
+            yield from made.float().cpu().numpy().reshape(BATCH, -1, made.shape[1])[: len(some)]

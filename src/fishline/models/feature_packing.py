@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from tqdm import tqdm
 
 from fishline.core.files import link_or_copy, read_json
 from fishline.core.params import Params
@@ -23,11 +24,20 @@ from fishline.data.prepare.packing import Packing, pack
 from fishline.models import embedding
 from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.devices import find_device
-from fishline.models.embedding import Floats, Frozen, embed, frozen_digest
+from fishline.models.embedding import (
+    THREADS,
+    Floats,
+    Frozen,
+    OnGPU,
+    OnProcessor,
+    export,
+    frozen_digest,
+)
 from fishline.models.pretrained import load_weights, normalization, read_weights
 from fishline.models.timm_networks import make_network
 
 ONNX = "network.onnx"
+Layers = OnGPU | OnProcessor
 
 
 def make_features(params: Params, cache: Cache, old: Path, new: Path) -> int:
@@ -46,24 +56,36 @@ def make_features(params: Params, cache: Cache, old: Path, new: Path) -> int:
     frozen = frozen_digest(network, normalize, size)
     if device.type == "cpu" and (old / ONNX).is_file() and _frozen(old) == frozen:
         link_or_copy(old / ONNX, new / ONNX)
-    digests = cache.digests()
-    row = {digest: number for number, digest in enumerate(digests)}
-    computed: list[str] = []
-
-    def make_all(wanted: Sequence[str]) -> Iterator[Floats]:
-        def read(number: int) -> torch.Tensor:
-            return versions(cache, number, digests[number], params.views)
-
-        computed.extend(wanted)
-        jobs = [row[digest] for digest in wanted]
-        made = embed(Frozen(network, normalize), jobs, read, size, device, new / ONNX)
-        yield from tqdm(made, desc="embed", total=len(jobs), unit="image", disable=None)
-
+    layers: Layers = OnGPU(Frozen(network, normalize), device)
+    if device.type == "cpu":
+        if not (new / ONNX).exists():
+            export(Frozen(network, normalize), size, new / ONNX)
+        layers = OnProcessor(new / ONNX)
     head = network.classifier[-1]
     assert isinstance(head, nn.Linear)
     packing = features_packing(params, frozen, head.in_features, device)
-    pack(digests, make_all, packing, old, new)
-    return len(computed)
+    wanted = {digest: (row, digest) for row, digest in enumerate(cache.digests())}
+    with one_thread():
+        make = partial(_embed, layers, cache, params.views)
+        return pack(wanted, make, packing, old, new, int(device.type != "cpu")).made
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What torch does beside the layers is little, and would wait for its own threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _embed(
+    layers: Layers, cache: Cache, views: int, photographs: Sequence[tuple[int, str]]
+) -> Iterator[Floats]:
+    """Features of photographs of `cache`, by row and SHA-256."""
+    return layers(partial(versions, cache, views), photographs)
 
 
 def features_packing(
@@ -75,6 +97,7 @@ def features_packing(
         "frozen": frozen,
         "views": params.views,
         "computed_on": device.type,
+        "threads": THREADS,
         "code": hashlib.sha256(code).hexdigest()[:16],
     }
     record = np.dtype(
@@ -87,12 +110,13 @@ def features_packing(
     return Packing("features", record, decides, _fill)
 
 
-def versions(cache: Cache, row: int, sha256: str, views: int) -> torch.Tensor:
-    """A photograph as it is, and augmented as its content alone decides: whatever the seed.
+def versions(cache: Cache, views: int, photograph: tuple[int, str]) -> torch.Tensor:
+    """A photograph, by row and SHA-256, and versions of it that its content decides, not the seed.
 
     Returns:
         float32 (views, 3, size, size), on the scale 0…1.
     """
+    row, sha256 = photograph
     image = scale(torch.from_numpy(cache.take(np.array([row]))))  # (1, 3, size, size)
     if views == 1:
         return image

@@ -24,12 +24,18 @@ def table(tmp_path: Path) -> pd.DataFrame:
     digests = sorted(hashlib.sha256(str(i).encode()).hexdigest() for i in range(240))
     photograph = np.arange(len(digests)) % PHOTOGRAPHS
 
-    def decode(wanted: Sequence[str]) -> Iterator[Decoded]:
-        for number in photograph:
+    def decode(numbers: Sequence[int]) -> Iterator[Decoded]:
+        for number in numbers:
             pixels = np.broadcast_to(colours[number], (SIZE, SIZE, 3)).copy()
             yield Decoded(pixels, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), SIZE, SIZE, "RGB")
 
-    pack(digests, decode, pixels_packing(SIZE), tmp_path / "nowhere", tmp_path)
+    pack(
+        dict(zip(digests, photograph, strict=True)),
+        decode,
+        pixels_packing(SIZE),
+        tmp_path / "nowhere",
+        tmp_path,
+    )
     lots = rng.permutation(np.arange(PHOTOGRAPHS) % 2)
     return pd.DataFrame(
         {

@@ -22,6 +22,7 @@ PROBES = {
     "python": "machine.python",
     "environment": "machine.environment",
     "device": "machine.device",
+    "engine": "machine.engine",
     "git": "machine.repository",
     "disk": "machine.disks",
     "params.yaml": "project.parameters",

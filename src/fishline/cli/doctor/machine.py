@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -11,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fishline.cli.doctor.checks import Check, existing, failure, ok, warning
+from fishline.core.engine import ADDRESS, ENGINE, connect_to_ray, engine_name
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, commit_of, git
 from fishline.core.params import Device, load_params
@@ -104,6 +106,23 @@ def device() -> Iterator[Check]:
         )
         return
     yield ok(description)
+
+
+def engine() -> Iterator[Check]:
+    """Where work that many machines could share runs."""
+    if engine_name() == "local":
+        yield ok(f"local: {os.cpu_count()} processors here; {ENGINE}=ray takes a cluster's")
+    elif not os.environ.get(ADDRESS) and _installed("ray"):
+        yield ok(f"Ray {_installed('ray')} on this machine; {ADDRESS} names a cluster")
+    else:
+        ray = connect_to_ray()
+        machines = sum(node["Alive"] for node in ray.nodes())
+        there = ray.cluster_resources()
+        ray.shutdown()
+        yield ok(
+            f"Ray {ray.__version__} at {os.environ[ADDRESS]}: {machines} machines, "
+            f"{there.get('CPU', 0):.0f} processors, {there.get('GPU', 0):.0f} GPUs"
+        )
 
 
 def _wanted() -> Device:

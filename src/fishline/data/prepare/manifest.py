@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from fishline.core.engine import map_on_engine
 from fishline.core.errors import UserError
-from fishline.core.parallel import in_threads
 from fishline.data.cache import Cache
 from fishline.data.decode import Decoded, decode
 from fishline.data.photo_files import find_images, read, reason
@@ -48,7 +48,7 @@ def list_files(root: Path, species: Sequence[str]) -> list[File]:
 
 def digest_files(files: Sequence[File], root: Path) -> pd.DataFrame:
     """A row per file: file, species, path, sha256 ("" if it cannot be read) and the reason."""
-    digests = in_threads(_digest, [path for _, path in files])
+    digests = map_on_engine(_digest, [path for _, path in files])
     rows = [
         (_printable(path.relative_to(root)), species, path, *digest)
         for (species, path), digest in zip(files, digests, strict=True)
@@ -75,27 +75,22 @@ def pack_files(files: pd.DataFrame, size: int, old: Path, new: Path) -> dict[str
     Returns:
         For the SHA-256 of each file that is no usable image, the reason.
     """
-    contents = files[files["sha256"] != ""].drop_duplicates("sha256").set_index("sha256")["path"]
-
-    def decode_all(digests: Sequence[str]) -> Iterator[Decoded | str]:
-        jobs = [(digest, contents[digest], size) for digest in digests]
-        with tqdm(total=len(jobs), desc="decode", unit="image", disable=None) as bar:
-            for image in in_threads(_decode, jobs):
-                bar.update()
-                yield image
-
-    return pack(sorted(contents.index), decode_all, pixels_packing(size), old, new)
+    readable = files[files["sha256"] != ""].drop_duplicates("sha256")
+    sources = zip(readable["sha256"], readable["path"], strict=True)
+    wanted = {digest: (digest, path) for digest, path in sources}
+    return pack(wanted, partial(_decode_all, size), pixels_packing(size), old, new).broken
 
 
-def _decode(job: tuple[str, Path, int]) -> Decoded | str:
-    digest, path, size = job
-    try:
-        content = read(path)
-        if hashlib.sha256(content).hexdigest() != digest:
-            return "the file changed while it was read"
-        return decode(content, size)
-    except Exception as error:  # a decoder may raise anything on a broken file
-        return reason(error)
+def _decode_all(size: int, sources: Sequence[tuple[str, Path]]) -> Iterator[Decoded | str]:
+    for digest, path in sources:
+        try:
+            content = read(path)
+            if hashlib.sha256(content).hexdigest() == digest:
+                yield decode(content, size)
+            else:
+                yield "the file changed while it was read"
+        except Exception as error:  # a decoder may raise anything on a broken file
+            yield reason(error)
 
 
 def describe_files(files: pd.DataFrame, packed: Cache) -> pd.DataFrame:

@@ -1,0 +1,57 @@
+"""Stages whose work runs on Ray: the same bytes as in this process's threads."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from fishline.core.folders import remaking
+from fishline.core.params import Data, Params, load_params
+from fishline.data.cache import Cache
+from fishline.models.artifact import ModelConfig, build, save
+from fishline.models.feature_packing import make_features
+from fishline.stages.preprocess import preprocess
+
+ROOT = Path(__file__).parents[2]
+HALF = (0.5, 0.5, 0.5)
+SIZE = 48
+SPECIES = ("Bream", "Trout")
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Params:
+    """Of a network whose weights lie in a file here."""
+    config = ModelConfig("fishline", SPECIES, SIZE, HALF, HALF, "grouped")
+    torch.manual_seed(0)
+    save(tmp_path / "start", build(config), config)
+    own = load_params(ROOT / "params.yaml")
+    weights = str(tmp_path / "start/model.safetensors")
+    model = own.model.model_copy(update={"name": "fishline", "weights": weights})
+    return own.model_copy(update={"model": model, "device": "cpu", "views": 2})
+
+
+def run(folder: Path, data: Path, params: Params) -> None:
+    """Cache and features of the photographs in `data`, in `folder`."""
+    counts = preprocess(Data(dir=str(data), conflicts="fail"), SPECIES, SIZE, folder / "cache")
+    assert counts == {"images": 12, "photographs": 12, "rejected": 1, "species": 2}
+    features = folder / "features"
+    with remaking(features) as new:
+        assert make_features(params, Cache(folder / "cache"), features, new) == 12
+
+
+def test_cache_and_features_are_the_same_bytes(
+    tmp_path: Path,
+    draw_tree: Callable[[Path, Mapping[str, int]], list[str]],
+    digests: Callable[[Path], dict[str, str]],
+    params: Params,
+    on_ray: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw_tree(tmp_path / "data", {"Bream": 5, "Trout": 7})
+    (tmp_path / "data/Trout/broken.png").write_bytes(b"no picture")
+    run(tmp_path / "ray", tmp_path / "data", params)
+    monkeypatch.setenv("FISHLINE_ENGINE", "local")
+    run(tmp_path / "local", tmp_path / "data", params)
+    for kind in ("cache", "features"):
+        assert digests(tmp_path / "ray" / kind) == digests(tmp_path / "local" / kind)
