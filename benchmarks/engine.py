@@ -87,8 +87,8 @@ def cluster(workers: int) -> Iterator[None]:
         yield
     finally:
         os.environ[ENGINE] = "local"
-        ray.shutdown()  # type: ignore[no-untyped-call]
-        machines.shutdown()
+        ray.shutdown()
+        machines.shutdown()  # type: ignore[no-untyped-call]
 
 
 def measure(

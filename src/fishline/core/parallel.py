@@ -35,4 +35,4 @@ def in_threads(work: Callable[[In], Out], jobs: Iterable[In]) -> Iterator[Out]:
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # those under way end first: what they write stays whole
