@@ -75,7 +75,7 @@ def check() -> None:
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Show what would be taken; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the tables as JSON.")
 @click.option(
@@ -87,15 +87,17 @@ def check() -> None:
     "move: take them out of SOURCE once all are here.",
 )
 def ingest(
-    source: Path, dry_run: bool, as_json: bool, link: Literal["copy", "hardlink", "move"]
+    source: str, dry_run: bool, as_json: bool, link: Literal["copy", "hardlink", "move"]
 ) -> None:
     """Bring photographs into data/raw, versioned by DVC.
 
-    SOURCE is a folder or an archive (zip, tar) with a folder for each species, at any depth.
+    SOURCE is a folder, a bucket or an archive (zip, tar) with a folder for each species, at any
+    depth. What is in a bucket is downloaded first.
 
     \b
     fishline ingest ~/Photographs --dry-run
     fishline ingest photographs.zip
+    fishline ingest s3://bucket/photographs
     """
     from fishline.data.ingest.ingest import ingest
 

@@ -6,11 +6,12 @@ itself looks: for S3 the AWS_… variables, ~/.aws and the machine's role.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from fishline.core.errors import UserError
 from fishline.data.photo_files import MASKS, MAX_BYTES, image_endings, reason
@@ -21,6 +22,9 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _S3_EXTRA = ("s3", "s3a")
 # What S3 says where not the one file is refused, but whoever asks.
 _LOGIN = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+_OF_THE_DISK = {
+    errno.EDQUOT, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOSPC, errno.ENOTDIR,
+}  # fmt: skip
 
 
 def is_url(text: str) -> bool:
@@ -100,24 +104,35 @@ def open_files(url: str) -> tuple[Any, str]:
     return files, kind._strip_protocol(url)
 
 
-def list_files(url: str) -> Iterator[tuple[str, int]]:
-    """URL and size in bytes of each file below `url`, or of the one it names; in no order.
+class Listed(NamedTuple):
+    """A file that a URL has below it."""
+
+    url: str
+    path: str  # below the URL; its own name, if the URL is that of the file
+    size: int  # bytes
+
+
+def list_files(url: str) -> Iterator[Listed]:
+    """The files below `url`, or the one it names, in no order.
 
     One folder directly below `url` after the other, as a listing takes a KB for each file.
 
     Raises:
         UserError: there is no such place, or it cannot be listed.
     """
-    files, path = open_files(url)
+    files, root = open_files(url)
+    root = root.rstrip("/")
     try:
-        for entry in files.ls(path, detail=True):
+        for entry in files.ls(root, detail=True):
             below = [entry]
             if entry["type"] == "directory":
                 below = list(files.find(entry["name"], detail=True).values())
             for file in below:
-                yield str(files.unstrip_protocol(file["name"])), int(file["size"] or 0)
-    except UserError:
-        raise
+                name = str(file["name"])
+                if name.endswith("/"):  # S3's mark of an empty folder
+                    continue
+                path = name.rpartition("/")[2] if name == root else name.removeprefix(f"{root}/")
+                yield Listed(files.unstrip_protocol(name), path, int(file["size"] or 0))
     except Exception as error:  # of whatever library the file system uses
         raise explained(url, error) from None
 
@@ -129,19 +144,31 @@ def find_images(url: str) -> Iterator[str]:
         UserError: there is no such place, or it cannot be listed.
     """
     endings = image_endings()
-    names = [name for name, _ in list_files(url) if _is_image(below(url, name), endings)]
-    yield from sorted(names)
-
-
-def below(url: str, name: str) -> str:
-    """Where the file `name` lies below the folder `url`; its own name, if it is the folder."""
-    return name.removeprefix(url.rstrip("/")).lstrip("/") or name.rpartition("/")[2]
+    yield from sorted(file.url for file in list_files(url) if _is_image(file.path, endings))
 
 
 def _is_image(path: str, endings: set[str]) -> bool:
     parts = path.split("/")
     aside = any(part.startswith(".") or part.endswith(MASKS) for part in parts)
     return not aside and PurePosixPath(path).suffix.lower() in endings
+
+
+def download(file: Listed, target: Path) -> None:
+    """Write the content of `file` to `target`.
+
+    Raises:
+        UserError: it cannot be had or written.
+    """
+    files, path = open_files(file.url)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files.get_file(path, str(target))
+    except Exception as error:  # of whatever library the file system uses
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise UserError(f"{target}: {error.strerror}") from None
+        raise explained(file.url, error) from None
+    if target.stat().st_size != file.size:
+        raise UserError(f"{file.url} changed while it was read; try again")
 
 
 def explained(url: str, error: BaseException) -> UserError:

@@ -6,12 +6,15 @@ and asks again about the block of a worker that died.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fishline.core.engine import connect_to_ray
 from fishline.core.errors import UserError
@@ -30,7 +33,8 @@ def answer_on_ray(predictor: Predictor, files: Sequence[str], readers: int) -> I
         readers: threads that read for each processor.
 
     Raises:
-        UserError: Ray is not installed, no cluster answers, or a URL cannot be reached.
+        UserError: Ray is not installed, no cluster answers, a machine of it does not see the
+            files, or a URL cannot be reached.
     """
     # Ray warns of a reference among arguments: its own. This process holds it.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -40,20 +44,24 @@ def answer_on_ray(predictor: Predictor, files: Sequence[str], readers: int) -> I
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.raise_original_map_exception = True
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised says it, too
     workers, processors, gpus = _workers(ray.cluster_resources())
     model = [ray.put(predictor)]  # sent to each machine once; as an argument it would be copied
-    answers = from_arrow(list(_blocks(files))).map_batches(
+    blocks = list(_blocks(files))
+    answers = from_arrow(blocks).map_batches(
         _Worker,
-        fn_constructor_args=(model, processors, readers),
+        fn_constructor_args=(model, str(Path.cwd()), processors, readers),
         batch_size=BLOCK,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=workers),
+        compute=ActorPoolStrategy(size=min(workers, len(blocks))),
         num_cpus=processors,
         num_gpus=gpus,
     )
     try:
-        yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
+        for rows in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
+            _require_seen(rows)
+            yield rows
     except ray.exceptions.RayError as error:
         raise _explained(error) from None
 
@@ -75,13 +83,28 @@ def _blocks(files: Sequence[str]) -> Iterator[pa.Table]:
         yield pa.table({"file": pa.array(names, pa.binary())})
 
 
-class _Worker:
-    """A process of Ray's with the model, loaded once."""
+def _require_seen(rows: pa.Table) -> None:
+    """See that no worker lacks a file that is here: that is no answer."""
+    lacking = rows.filter(pc.equal(rows["error"], os.strerror(errno.ENOENT)))
+    if here := next((name for name in lacking["file"].to_pylist() if Path(name).exists()), None):
+        raise UserError(
+            f"{here} is here, and a machine of the Ray cluster has no such file: its machines must "
+            "share the file system that photographs are on, or have them from a bucket"
+        )
 
-    def __init__(self, model: list[Any], processors: int, readers: int) -> None:
+
+class _Worker:
+    """A process of Ray's with the model, loaded once.
+
+    Args:
+        folder: what paths are relative to.
+    """
+
+    def __init__(self, model: list[Any], folder: str, processors: int, readers: int) -> None:
         import ray
         import torch
 
+        os.chdir(folder)
         torch.set_num_threads(processors)
         self._predictor: Predictor = ray.get(model[0])
         self._predictor.move_to_best_device()
@@ -93,13 +116,11 @@ class _Worker:
         return as_table(names, answers, self._predictor)
 
 
-def _explained(error: BaseException) -> UserError:
+def _explained(error: Any) -> UserError:
     """The UserError that a worker raised, or what else Ray gave up for."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return UserError(cause.message)
-        cause = getattr(cause, "cause", None) or cause.__cause__
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, UserError):
+        return cause
     line = str(error).strip().splitlines()[-1]
     return UserError(
         f"Ray gave up: {line}. What was answered so far is kept; the same command goes on from "
