@@ -280,3 +280,32 @@ def make_model() -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_bucket() -> Iterator[Callable[[str, Mapping[str, bytes]], str]]:
+    """A function (name, content of each key) -> the URL of such a bucket, on this machine."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        host, port = server.get_host_and_port()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ACCESS_KEY_ID", "user")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        client = boto3.client("s3")
+
+        def make(name: str, files: Mapping[str, bytes]) -> str:
+            client.create_bucket(Bucket=name)
+            for key, content in files.items():
+                client.put_object(Bucket=name, Key=key, Body=content)
+            return f"s3://{name}"
+
+        yield make
+        client.close()
+    server.stop()

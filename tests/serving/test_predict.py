@@ -84,7 +84,7 @@ def test_an_unknown_photograph_names_the_likeliest(
     ("words", "message"),
     [
         (["empty"], "no photographs in empty"),
-        ([], "Missing argument 'PHOTO...'"),
+        ([], "Missing argument 'SOURCE...'"),
         (["--json", "missing.jpg"], "1 of 1 photographs could not be read"),
     ],
 )

@@ -75,7 +75,7 @@ def check() -> None:
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Show what would be taken; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the tables as JSON.")
 @click.option(
@@ -87,15 +87,17 @@ def check() -> None:
     "move: take them out of SOURCE once all are here.",
 )
 def ingest(
-    source: Path, dry_run: bool, as_json: bool, link: Literal["copy", "hardlink", "move"]
+    source: str, dry_run: bool, as_json: bool, link: Literal["copy", "hardlink", "move"]
 ) -> None:
     """Bring photographs into data/raw, versioned by DVC.
 
-    SOURCE is a folder or an archive (zip, tar) with a folder for each species, at any depth.
+    SOURCE is a folder, a bucket or an archive (zip, tar) with a folder for each species, at any
+    depth. What is in a bucket is downloaded first.
 
     \b
     fishline ingest ~/Photographs --dry-run
     fishline ingest photographs.zip
+    fishline ingest s3://bucket/photographs
     """
     from fishline.data.ingest.ingest import ingest
 
@@ -156,9 +158,7 @@ def curve(photographs: str, draws: int) -> None:
 
 
 @main.command()
-@click.argument(
-    "photographs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO..."
-)
+@click.argument("sources", nargs=-1, required=True, type=click.Path(), metavar="SOURCE...")
 @click.option(
     "--model",
     default="fish-finetuned@champion",
@@ -168,23 +168,52 @@ def curve(photographs: str, draws: int) -> None:
 @click.option("--json", "form", flag_value="json", help="A JSON object a line.")
 @click.option("--csv", "form", flag_value="csv", help="A table, with each species' probability.")
 @click.option("--text", "form", flag_value="text", default="text", hidden=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="TABLE.parquet",
+    help="Write a table instead, a folder of Parquet files, and go on where it was broken off.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    help="What computes the table: this machine, or Ray's cluster at $RAY_ADDRESS. "
+    "[default: $FISHLINE_ENGINE, else local]",
+)
 def predict(
-    photographs: tuple[Path, ...], model: str, form: Literal["text", "json", "csv"]
+    sources: tuple[str, ...],
+    model: str,
+    form: Literal["text", "json", "csv"],
+    out: Path | None,
+    engine: Literal["local", "ray"] | None,
 ) -> None:
     """Say which species is on each photograph.
 
-    PHOTO is a file, or a folder that is searched at any depth. A photograph unlike all that the
-    model was trained on is `unknown`. Exits with 1 if one could not be read.
+    SOURCE is a photograph, a folder or bucket that is searched at any depth, or a list: a .txt file
+    with a path or URL a line. A photograph unlike all that the model was trained on is `unknown`.
+    Exits with 1 if one could not be read.
 
     \b
     fishline predict catch.jpg
     fishline predict --csv ~/Photographs > species.csv
+    fishline predict s3://bucket/2024 --out answers.parquet --engine ray
     """
-    from fishline.serving.predict import predict
-
     if not Path(model).is_dir():
         require_store()
-    sys.exit(1 if predict(photographs, model, form) else 0)
+    if out is None:
+        from fishline.serving.predict import predict
+
+        if engine:
+            raise click.UsageError("--engine is for --out")
+        sys.exit(1 if predict(sources, model, form) else 0)
+    if form != "text":
+        raise click.UsageError(f"--{form} is for what is printed, --out writes Parquet")
+    if out.suffix != ".parquet":
+        raise click.UsageError(f"--out {out}: name a table that ends in .parquet")
+    from fishline.core.engine import engine_name
+    from fishline.serving.predict_table import predict_table
+
+    sys.exit(1 if predict_table(sources, model, out, engine or engine_name()) else 0)
 
 
 @main.command(cls=WithStore)

@@ -29,7 +29,8 @@ ENGINE = "FISHLINE_ENGINE"
 ADDRESS = "RAY_ADDRESS"
 BATCH = 64  # jobs in a task: some hundred milliseconds of work, and 10 MB of pixels at 224
 AHEAD = 4  # tasks for each processor that run, wait, or are done and not yet asked for
-PASSED_ON = ("DVC_", "MLFLOW_", "FISHLINE_", "AWS_")  # how variables begin that workers need, too
+# How variables begin that workers need, too.
+PASSED_ON = ("DVC_", "MLFLOW_", "FISHLINE_", "AWS_", "FSSPEC_")
 
 
 def engine_name() -> Literal["local", "ray"]:

@@ -15,8 +15,13 @@ Out = TypeVar("Out")
 AHEAD = 64  # jobs for each core that are under way or done and not yet asked for: bounds memory
 
 
-def in_threads(work: Callable[[In], Out], jobs: Iterable[In]) -> Iterator[Out]:
+def in_threads(
+    work: Callable[[In], Out], jobs: Iterable[In], threads: int | None = None
+) -> Iterator[Out]:
     """Results in the order of `jobs`, from all cores; jobs are taken as results are.
+
+    Args:
+        threads: one for each core if None; more where work waits, as for a network.
 
     Pillow releases the GIL while it decodes and resizes, so threads use all cores; measured on two
     cores they are as quick as processes and need no pickling.
@@ -26,7 +31,7 @@ def in_threads(work: Callable[[In], Out], jobs: Iterable[In]) -> Iterator[Out]:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     cores = os.cpu_count() or 1
     waiting = deque[Future[Out]]()
-    pool = ThreadPoolExecutor(cores)
+    pool = ThreadPoolExecutor(threads or cores)
     try:
         for job in jobs:
             waiting.append(pool.submit(work, job))

@@ -20,7 +20,7 @@ from fishline.core.yaml_files import read_yaml
 PATH = Path("params.yaml")
 
 # What tables of predictions, which have a column for each species, call other columns and answers.
-RESERVED = frozenset({*TEXT_COLUMNS, "error", "probability", "unknown"})
+RESERVED = frozenset({*TEXT_COLUMNS, *"error model model_sha256 probability unknown".split()})
 
 Strategy = Literal["grouped", "stratified", "random"]
 Balance = Literal["none", "oversample", "undersample", "class_weights"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from fishline.data.dataset import Images
 from fishline.models import artifact
 from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.calibration import probabilities
-from fishline.models.embedding import frozen_digest
+from fishline.models.embedding import digest, frozen_digest
 from fishline.models.networks import Network
 from fishline.models.novelty import Detector, load_detector, save_detector
 
@@ -85,6 +86,14 @@ class TrainedModel:
     def frozen_digest(self) -> str:
         """Of everything before the last layer, see embedding.py."""
         return frozen_digest(self.network, self.normalize, self.config.image_size)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that its answers depend on."""
+        weights = digest(self.network.state_dict())
+        arrays = self.detector.tensors().items()
+        known = digest({name: torch.from_numpy(array) for name, array in arrays})
+        return hashlib.sha256(f"{self.config} {weights} {known}".encode()).hexdigest()
 
     @torch.inference_mode()
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -6,57 +6,52 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import click
 import torch
 from tqdm import tqdm
 
-from fishline.core.errors import UserError
-from fishline.data.photo_files import find_images
+from fishline.serving.photographs import names, photograph, readers
 from fishline.serving.predictor import Answer, Predictor
 
 Form = Literal["text", "json", "csv"]
 
 
-def predict(photographs: Sequence[Path], model: str, form: Form) -> int:
+def predict(sources: Sequence[str], model: str, form: Form) -> int:
     """Print an answer for each photograph, as soon as there is one.
 
     Args:
-        photographs: files, and folders that are searched at any depth.
+        sources: files, folders, lists and URLs, see photographs.py.
         model: a registered version as `versions.find` has it, or a folder with model.json.
 
     Returns:
         How many photographs could not be read; each is named in its line.
 
     Raises:
-        UserError: there is no such model, or nothing to look at.
+        UserError: there is no such model, nothing to look at, or a URL cannot be reached.
     """
-    paths = [path for argument in photographs for path in _expand(argument)]
-    if not paths:
-        raise UserError(f"no photographs in {', '.join(map(str, photographs))}")
+    files = names(sources)
     predictor = load(model)
-    species = predictor.species
-    if form == "text":  # who reads this may not know the model
-        known = ", ".join(species)
-        click.echo(f"{model} knows {known}; any other fish may be taken for one of these", err=True)
-    write, failed = _writer(form, species), 0
-    answers = tqdm(predictor.predict(paths), total=len(paths), unit="photograph", disable=None)
-    for path, answer in zip(paths, answers, strict=True):
-        tqdm.write(write(path, answer), end="")
+    if form == "text":
+        introduce(model, predictor)
+    write, failed = _writer(form, predictor.species), 0
+    threads = readers(files) * (os.cpu_count() or 1)
+    results = predictor.predict_hashed(map(photograph, files), threads)
+    answers = tqdm(results, total=len(files), unit="photograph", disable=None)
+    for file, (_, answer) in zip(files, answers, strict=True):
+        tqdm.write(write(file, answer), end="")
         failed += answer.error is not None
     if failed:
-        click.echo(f"{failed} of {len(paths)} photographs could not be read", err=True)
+        click.echo(f"{failed} of {len(files)} photographs could not be read", err=True)
     return failed
 
 
-def _expand(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from find_images(path)
-    else:
-        yield path
+def introduce(model: str, predictor: Predictor) -> None:
+    """Who reads the answers may not know the model."""
+    known = ", ".join(predictor.species)
+    click.echo(f"{model} knows {known}; any other fish may be taken for one of these", err=True)
 
 
 def network_threads() -> int:
@@ -67,26 +62,29 @@ def network_threads() -> int:
     return max(1, (os.cpu_count() or 1) // 4)
 
 
-def load(model: str) -> Predictor:
+def load(model: str, device: str | None = None) -> Predictor:
     """The model that `model` names, with as many threads as decoding leaves it.
+
+    Args:
+        device: the best that there is, if None.
 
     Raises:
         UserError: there is none.
     """
     torch.set_num_threads(network_threads())
-    return Predictor.load(model)
+    return Predictor.load(model, device)
 
 
-def _writer(form: Form, species: Sequence[str]) -> Callable[[Path, Answer], str]:
+def _writer(form: Form, species: Sequence[str]) -> Callable[[str, Answer], str]:
     """What turns an answer into a line; the first of a CSV has the header before it."""
     if form == "json":
-        return lambda path, answer: json.dumps({"file": str(path)} | answer.as_dict()) + "\n"
+        return lambda file, answer: json.dumps({"file": file} | answer.as_dict()) + "\n"
     if form == "text":
         return _text
     header = [csv_line(columns(species))]
 
-    def line(path: Path, answer: Answer) -> str:
-        row = csv_line(cells(str(path), answer, species))
+    def line(file: str, answer: Answer) -> str:
+        row = csv_line(cells(file, answer, species))
         return (header.pop() if header else "") + row
 
     return line
@@ -103,12 +101,12 @@ def cells(file: str, answer: Answer, species: Sequence[str]) -> list[object]:
     return [file, answer.species, answer.probability, *shares.values(), answer.error]
 
 
-def _text(path: Path, answer: Answer) -> str:
+def _text(file: str, answer: Answer) -> str:
     if answer.probability is None:
-        return f"{path}: not read: {answer.error}\n"
+        return f"{file}: not read: {answer.error}\n"
     likeliest = answer.likeliest
     named = likeliest if answer.species == likeliest else f"{answer.species}, perhaps {likeliest}"
-    return f"{path}: {named} ({answer.probability:.2f})\n"
+    return f"{file}: {named} ({answer.probability:.2f})\n"
 
 
 def csv_line(values: Sequence[object]) -> str:

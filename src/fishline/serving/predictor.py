@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -18,9 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fishline.core.errors import UserError
 from fishline.core.parallel import in_threads
 from fishline.data.decode import Pixels, decode
 from fishline.data.photo_files import MAX_BYTES, read, reason
+from fishline.data.remote_files import RemoteFile
 from fishline.models.devices import find_device
 from fishline.models.novelty import UNKNOWN
 from fishline.models.trained_model import TrainedModel
@@ -28,7 +31,8 @@ from fishline.models.trained_model import TrainedModel
 BATCH = 32  # photographs: more are no quicker on a processor
 DATA_URL = re.compile(r"data:[^,]*;base64,")
 
-Photograph = object  # a path or base64 (str), a path (Path), a file's content (bytes)
+# A path or base64 (str), a path (Path), a URL (RemoteFile), a file's content (bytes).
+Photograph = object
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,24 @@ class Answer:
 class Predictor:
     """The model in `folder`, ready to be asked.
 
-
     Args:
         paths: whether text may name a file on this machine. Off, only bytes and base64 are taken,
             so that whoever asks over a network cannot find out what files there are.
+        version: what the model is registered as; the folder's name if None.
 
     Raises:
         UserError: the folder holds no whole model.
     """
 
     def __init__(
-        self, folder: Path, device: torch.device | str = "cpu", paths: bool = True
+        self,
+        folder: Path,
+        device: torch.device | str = "cpu",
+        paths: bool = True,
+        version: str | None = None,
     ) -> None:
         self.model = TrainedModel.load(folder, device)
+        self.version = version or str(folder)
         self._paths = paths
 
     @classmethod
@@ -89,8 +98,14 @@ class Predictor:
             return cls(Path(reference), device)
         from fishline.tracking import versions  # loads mlflow
 
+        version = versions.find(reference)
         with tempfile.TemporaryDirectory() as folder:
-            return cls(versions.fetch(versions.find(reference), Path(folder)), device)
+            return cls(versions.fetch(version, Path(folder)), device, version=str(version))
+
+    def move_to_best_device(self) -> None:
+        """To a GPU of this process, if it has one."""
+        network = self.model.network.to(find_device("auto"))
+        self.model = TrainedModel(network, self.model.config, self.model.detector)
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -98,18 +113,37 @@ class Predictor:
         return self.model.config.species
 
     def predict(self, photographs: Iterable[Photograph]) -> Iterator[Answer]:
-        """An answer for each photograph, in order, as they come: thousands need little memory."""
-        decoded = in_threads(self._decode, photographs)
-        while batch := list(islice(decoded, BATCH)):
-            yield from self._answer(batch)
+        """An answer for each photograph, in order, as they come: thousands need little memory.
 
-    def _decode(self, photograph: Photograph) -> Pixels | str:
-        """The pixels, or why there are none."""
+        Raises:
+            UserError: a URL cannot be reached.
+        """
+        return (answer for _, answer in self.predict_hashed(photographs))
+
+    def predict_hashed(
+        self, photographs: Iterable[Photograph], threads: int | None = None
+    ) -> Iterator[tuple[str | None, Answer]]:
+        """SHA-256 of each photograph's file, None if that cannot be read, and the answer.
+
+        Args:
+            threads: that read and decode; one for each core if None.
+        """
+        decoded = in_threads(self._decode, photographs, threads)
+        while batch := list(islice(decoded, BATCH)):
+            answers = self._answer([pixels for _, pixels in batch])
+            yield from zip((digest for digest, _ in batch), answers, strict=True)
+
+    def _decode(self, photograph: Photograph) -> tuple[str | None, Pixels | str]:
+        """The hash of the content, and the pixels, or why there are none."""
+        digest = None
         try:
-            size = self.model.config.image_size
-            return decode(content(photograph, self._paths), size).pixels
+            file = content(photograph, self._paths)
+            digest = hashlib.sha256(file).hexdigest()
+            return digest, decode(file, self.model.config.image_size).pixels
+        except UserError:  # not of this photograph alone
+            raise
         except Exception as error:  # a decoder may raise anything on a broken file
-            return reason(error)
+            return digest, reason(error)
 
     def _answer(self, batch: list[Pixels | str]) -> Iterator[Answer]:
         decoded = [pixels for pixels in batch if not isinstance(pixels, str)]
@@ -138,6 +172,7 @@ def content(photograph: Photograph, paths: bool = True) -> bytes:
 
     Raises:
         OSError, ValueError: no such file, or it is empty or too large; see `reason`.
+        UserError: a URL cannot be reached.
     """
     if isinstance(photograph, bytes | bytearray | memoryview):
         if len(photograph) > MAX_BYTES:
@@ -145,6 +180,8 @@ def content(photograph: Photograph, paths: bool = True) -> bytes:
         return bytes(photograph)
     if isinstance(photograph, Path) and paths:
         return read(photograph)
+    if isinstance(photograph, RemoteFile) and paths:
+        return photograph.read()
     if not isinstance(photograph, str):
         raise ValueError(f"no {'path, ' * paths}bytes or base64 but {photograph!r:.80}")
     encoded = DATA_URL.sub("", photograph, count=1)

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,8 +17,10 @@ from fishline.core.errors import UserError
 from fishline.core.params import PATH, Params, load_params
 from fishline.data.ingest.archives import quoted
 from fishline.data.ingest.bring import bring
+from fishline.data.ingest.buckets import fetch
 from fishline.data.ingest.plan import Link, Plan, make_plan
 from fishline.data.ingest.sources import members
+from fishline.data.remote_files import is_url
 
 RAW = Path("data/raw")
 RECORD = Path("data/raw.dvc")
@@ -25,10 +28,13 @@ STAGING = RAW.with_name(".raw-staging")
 LOCK = Path(".dvc/tmp/fishline-ingest.lock")
 
 
-def ingest(path: Path, dry_run: bool = False, link: Link = "copy", as_json: bool = False) -> None:
-    """Bring the photographs of the folder or archive `path` into data/raw; print what was done.
+def ingest(
+    source: Path | str, dry_run: bool = False, link: Link = "copy", as_json: bool = False
+) -> None:
+    """Bring the photographs of `source` into data/raw; print what was done.
 
     Args:
+        source: a folder or archive, here or behind a URL; from there it is downloaded first.
         as_json: print what a dry run found as JSON.
 
     Raises:
@@ -36,11 +42,17 @@ def ingest(path: Path, dry_run: bool = False, link: Link = "copy", as_json: bool
             content; data/raw is as it was. Or a file could not be brought, or `dvc add` failed:
             what is in data/raw is whole, and the same again goes on from there.
     """
-    _require_project(path)
+    url = str(source) if is_url(str(source)) else ""
+    _require_project()
+    if not url:
+        _require_source(Path(source))
+    elif link != "copy":
+        raise UserError(f"--link {link} needs a folder on this machine: use --link copy")
     params = load_params() if PATH.exists() else None
     with _staging() as staging:
         _require_checkout()
-        files = members(path, staging, shutil.disk_usage(staging).free)
+        path, left_out = fetch(url, staging) if url else (Path(source), [])
+        files = chain(left_out, members(path, staging, shutil.disk_usage(staging).free, url))
         plan = make_plan(path, files, RAW, params.species if params else (), link)
         if dry_run and as_json:
             print(json.dumps(_facts(plan), indent=2, ensure_ascii=False))
@@ -49,7 +61,7 @@ def ingest(path: Path, dry_run: bool = False, link: Link = "copy", as_json: bool
         if dry_run and not as_json:
             print("Dry run: nothing was changed.")
         if not plan.species:
-            raise UserError(f"{path} holds no photographs to take; nothing was changed")
+            raise UserError(f"{source} holds no photographs to take; nothing was changed")
         if dry_run:
             return
         bring(plan, RAW, staging, link)
@@ -57,13 +69,16 @@ def ingest(path: Path, dry_run: bool = False, link: Link = "copy", as_json: bool
     _show_next(plan, params)
 
 
-def _require_project(path: Path) -> None:
+def _require_project() -> None:
     if not Path(".dvc").is_dir():
         raise UserError("no DVC project here: run this in its root folder, or run `dvc init` first")
-    if not path.is_dir() and not path.is_file():
-        raise UserError(f"there is no folder or archive {path}")
     if RAW.is_symlink() or (RAW.exists() and not RAW.is_dir()):
         raise UserError(f"{RAW} must be a folder, not a link or a file")
+
+
+def _require_source(path: Path) -> None:
+    if not path.is_dir() and not path.is_file():
+        raise UserError(f"there is no folder or archive {path}")
     here, raw = path.resolve(), RAW.resolve()
     if here.is_relative_to(raw) or raw.is_relative_to(here):
         raise UserError(f"{path} and {RAW} lie in each other: name a folder outside")

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Member:
     file: Path  # where it lies
     size: int  # bytes
     left_out: str  # why it is not taken, or ""
-    archives: int  # that it lies in
+    archives: int  # that it lies in; a bucket counts as one, too: the file is a copy
 
 
 def set_aside(path: Names) -> str:
@@ -54,22 +54,23 @@ def set_aside(path: Names) -> str:
     return UNSAFE if is_unsafe("/".join(path)) else ""
 
 
-def members(source: Path, staging: Path, room: int) -> Iterator[Member]:
+def members(source: Path, staging: Path, room: int, url: str = "") -> Iterator[Member]:
     """Every file of the folder or archive `source`, in an order that stays.
 
     Args:
         staging: a folder that archives are unpacked into.
         room: bytes that they may unpack to.
+        url: what `source` is a copy of, in `staging`, if of anything.
 
     Raises:
         UserError: a folder or file cannot be read, or an archive is refused.
     """
-    walk = _Walk(source, staging, Room(room))
+    walk, archives = _Walk(url or str(source), staging, Room(room)), 1 if url else 0
     try:
         if source.is_dir():
-            yield from walk.folder(source, (), (), 0)
+            yield from walk.folder(source, (), (), archives)
         else:
-            yield from walk.archive(source, (), (), 1)
+            yield from walk.archive(source, (), (), archives + 1)
     except OSError as error:
         where = error.filename or source
         raise UserError(f"{where} cannot be read: {error.strerror}") from None
@@ -78,7 +79,7 @@ def members(source: Path, staging: Path, room: int) -> Iterator[Member]:
 class _Walk:
     """In its methods `name` is where a file lies below the source, `path` what that counts as."""
 
-    def __init__(self, source: Path, staging: Path, room: Room) -> None:
+    def __init__(self, source: str, staging: Path, room: Room) -> None:
         self._source, self._staging, self._room = source, staging, room
         self._endings = image_endings()
 
@@ -110,11 +111,11 @@ class _Walk:
         if not left_out and is_archive(file.name):
             yield from self.archive(file, name, _as_folder(path), archives + 1)
         else:
-            left_out = left_out or self._unusable(file.name, size)
+            left_out = left_out or unusable(file.name, size, self._endings)
             yield Member("/".join(name), path, file, size, left_out, archives)
 
     def archive(self, file: Path, name: Names, path: Names, archives: int) -> Iterator[Member]:
-        label = str(self._source.joinpath(*name))
+        label = "/".join((self._source, *name))
         if archives > MAX_ARCHIVES:
             raise UserError(
                 f"{quoted(label)} lies in more than {MAX_ARCHIVES - 1} other archives; refused, "
@@ -126,10 +127,16 @@ class _Walk:
             file.unlink()  # a copy, unpacked itself
         yield from self.folder(folder, name, path, archives)
 
-    def _unusable(self, name: str, size: int) -> str:
-        if Path(name).suffix.lower() not in self._endings:
-            return NO_IMAGE
-        return TOO_LARGE if size > MAX_BYTES else ""
+
+def unusable(name: str, size: int, endings: Collection[str]) -> str:
+    """Why a file of this name and size in bytes is no photograph to take, or "".
+
+    Args:
+        endings: those of images.
+    """
+    if Path(name).suffix.lower() not in endings:
+        return NO_IMAGE
+    return TOO_LARGE if size > MAX_BYTES else ""
 
 
 def is_archive(name: str) -> bool:
