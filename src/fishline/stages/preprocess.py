@@ -49,7 +49,7 @@ def preprocess(data: Data, species: Sequence[str], size: int, out: Path) -> dict
         files["index"] = files["sha256"].map(row)
         good = files["index"].notna()
         steps.require_each(species, files[good], root)
-        described = steps.describe_files(files[good], packed)
+        described = steps.describe_files(files[good], packed, new)
         manifest, conflicting = steps.settle_conflicts(described, data.conflicts)
         steps.require_each(species, manifest, root)
         manifest = name_originals(manifest, root)
