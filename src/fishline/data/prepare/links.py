@@ -80,7 +80,7 @@ def find_links(
         for first in range(number, len(divided), _STRIP)
     ]
     # One thread for each product: there are as many jobs at a time as processors.
-    with TemporaryDirectory(dir=folder.resolve()) as name, threadpool_limits(1, "blas"):
+    with TemporaryDirectory(dir=folder) as name, threadpool_limits(1, "blas"):
         describing = partial(_describe_block, take, aspects, reach, Path(name))
         moments = sum(map_on_engine(describing, divided, batch=1), np.zeros((1, 1), np.float32))
         directions = np.linalg.eigh(moments)[1][:, -_DIRECTIONS:]
