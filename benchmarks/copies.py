@@ -1,31 +1,32 @@
 """How the search for copies grows with the number of files, and whether it misses any.
 
-    python benchmarks/copies.py THUMBNAILS.npy FOLDER … [--files 100000] [--check 50]
+    python benchmarks/copies.py THUMBNAILS.npy FOLDER … [--files 100000] [--workers 1 2]
 
 Files are made from the photographs below each FOLDER: squares cut out at random, each turned and
 mirrored four times. Their thumbnails are written to THUMBNAILS.npy, or read if it is there.
-`find_links` looks for pairs that look alike, on the engine that FISHLINE_ENGINE names. Printed:
-seconds and peak memory (of this process and, with Ray, of its largest worker; not what processes
-share), and for some files, drawn by lot, how many of their pairs a comparison with every file finds
-that the search has not, and the other way round.
+`find_links` compares all with all, once (`preprocess` does so for each of some proportions), in
+this process's threads and on Ray clusters of so many workers. Each line: seconds, seconds of
+processors (threads alone), the most memory of the driver and of one worker (MiB, their own pages),
+pairs, those of them that are copies, and whether every byte is that of threads. Last, for some
+files drawn by lot: how many of the pairs that a comparison of these with every file gives are not
+among those, and the other way round.
 """
 
 import argparse
-import threading
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import psutil
+from engine import Memory, cluster
 from PIL import Image, ImageOps
 
-from fishline.core.engine import engine_name
 from fishline.core.parallel import in_threads
 from fishline.data.decode import THUMBNAIL
 from fishline.data.photo_files import find_images
-from fishline.data.prepare.links import BLOCK, Links, Numbers, find_links
+from fishline.data.prepare.links import Links, Numbers, divide, find_links
 from fishline.data.prepare.rings import ALIKE, Thumbnails, compare, describe
 
 COPIES = 4
@@ -58,46 +59,47 @@ def take(path: Path, rows: Numbers) -> Thumbnails:
     return np.array(np.load(path, mmap_mode="r")[rows])
 
 
-class Peak(threading.Thread):
-    """The most memory, in MB, that this process and the largest of its children had."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.own = self.child = 0.0
-        self.done = threading.Event()
-
-    def run(self) -> None:
-        this = psutil.Process()
-        while not self.done.wait(0.5):
-            workers = [p for p in this.children(recursive=True) if p.name().startswith("ray::")]
-            self.own = max(self.own, private(this))
-            self.child = max(self.child, *map(private, workers), 0.0)
-
-
-def private(process: psutil.Process) -> float:
-    try:
-        memory = process.memory_info()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(memory.rss - memory.shared) / 1e6
+def measure(path: Path, count: int, workers: int) -> tuple[Links, str]:
+    """The pairs, and what it took to find them."""
+    memory = Memory()
+    with (
+        TemporaryDirectory(dir=path.parent) as folder,
+        cluster(workers) if workers else nullcontext(),
+    ):
+        memory.start()
+        start, busy = time.perf_counter(), time.process_time()
+        links = find_links(
+            partial(take, path), np.ones(count), np.ones(count), np.arange(count), Path(folder)
+        )
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
+        memory.stop()
+    copies = int((links[0] // COPIES == links[1] // COPIES).sum())
+    own = "" if workers else f"{busy:.1f}"
+    used = f"{memory.driver:>7.0f} {memory.worker:>7.0f}"
+    return links, f"{seconds:>8.1f} {own:>8} {used} {len(links[0]):>9} {copies:>9}"
 
 
-def check(path: Path, count: int, links: Links, sample: int) -> tuple[int, int, int]:
-    """Of pairs of some files: how many there are, how many the search lacks and has too many."""
+def content(links: Links) -> bytes:
+    one, other, correlation = links
+    return one.tobytes() + other.tobytes() + correlation.tobytes()
+
+
+def check(path: Path, count: int, links: Links, sample: int) -> str:
+    """Some files compared with all."""
     one, other, _ = links
-    chosen = np.random.default_rng(2).choice(count, sample, replace=False)
-    rings = describe(take(path, chosen), np.ones(sample))
+    drawn = np.sort(np.random.default_rng(2).choice(count, min(sample, count), replace=False))
+    rings = describe(take(path, drawn), np.ones(len(drawn)))
     there: set[tuple[int, int]] = set()
-    for start in range(0, count, BLOCK):
-        rows = np.arange(start, min(start + BLOCK, count))
+    for rows in map(np.array, divide(count)):
         block = describe(take(path, rows), np.ones(len(rows)))
-        for number, ring in zip(chosen.tolist(), rings, strict=True):
+        for number, ring in zip(drawn.tolist(), rings, strict=True):
             alike = rows[compare(np.broadcast_to(ring, block.shape), block)[0] >= ALIKE]
             there |= {(min(number, row), max(number, row)) for row in alike.tolist()}
-    there -= {(number, number) for number in chosen.tolist()}
-    touched = np.isin(one, chosen) | np.isin(other, chosen)
+    there -= {(number, number) for number in drawn.tolist()}
+    touched = np.isin(one, drawn) | np.isin(other, drawn)
     listed = set(zip(one[touched].tolist(), other[touched].tolist(), strict=True))
-    return len(there), len(there - listed), len(listed - there)
+    missed, surplus = len(there - listed), len(listed - there)
+    return f"{len(drawn)} files: {len(there)} pairs, {missed} missed, {surplus} too many"
 
 
 def main() -> None:
@@ -105,27 +107,21 @@ def main() -> None:
     options.add_argument("thumbnails", type=Path)
     options.add_argument("folders", type=Path, nargs="+")
     options.add_argument("--files", type=int, default=100_000)
+    options.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     options.add_argument("--check", type=int, default=50)
     chosen = options.parse_args()
-    count, path = chosen.files, chosen.thumbnails.resolve()
+    path = chosen.thumbnails.resolve()
     if not path.exists():
-        make_all(chosen.folders, count, path)
-    peak = Peak()
-    peak.start()
-    start = time.perf_counter()
-    with TemporaryDirectory(dir=path.parent) as folder:
-        ones = np.ones(count)
-        links = find_links(partial(take, path), ones, ones, np.arange(count), Path(folder))
-    seconds = time.perf_counter() - start
-    peak.done.set()
-    copies = int((links[0] // COPIES == links[1] // COPIES).sum())
-    print(
-        f"{count} files, {engine_name()}: {seconds:.1f} s, {2e9 * seconds / count**2:.2f} ns a pair"
-    )
-    print(f"  memory: {peak.own:.0f} MB, the largest worker {peak.child:.0f} MB")
-    print(f"  pairs: {len(links[0])}, copies among them: {copies}", flush=True)
-    there, missed, surplus = check(path, count, links, chosen.check)
-    print(f"  {chosen.check} files with all: {there} pairs, missed {missed}, too many {surplus}")
+        make_all(chosen.folders, chosen.files, path)
+    print(f"{'engine':>8} {'seconds':>8} {'busy':>8} {'driver':>7} {'worker':>7}", end=" ")
+    print(f"{'pairs':>9} {'copies':>9} bytes")
+    links, used = measure(path, chosen.files, 0)
+    print(f"{'threads':>8} {used}", flush=True)
+    for workers in chosen.workers:
+        others, used = measure(path, chosen.files, workers)
+        same = content(links) == content(others)
+        print(f"{f'ray {workers}':>8} {used} {'equal' if same else 'DIFFERENT'}", flush=True)
+    print(check(path, chosen.files, links, chosen.check))
 
 
 if __name__ == "__main__":
