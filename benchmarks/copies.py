@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 from fishline.core.parallel import in_threads
 from fishline.data.decode import THUMBNAIL
 from fishline.data.photo_files import find_images
-from fishline.data.prepare.links import Links, Numbers, divide, find_links
+from fishline.data.prepare.links import Links, Numbers, concatenate, divide, find_links
 from fishline.data.prepare.rings import ALIKE, Thumbnails, compare, describe
 
 COPIES = 4
@@ -68,9 +68,9 @@ def measure(path: Path, count: int, workers: int) -> tuple[Links, str]:
     ):
         memory.start()
         start, busy = time.perf_counter(), time.process_time()
-        links = find_links(
-            partial(take, path), np.ones(count), np.ones(count), np.arange(count), Path(folder)
-        )
+        ones = np.ones(count)
+        some = find_links(partial(take, path), ones, ones, np.arange(count), Path(folder))
+        links = concatenate(some)
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
         memory.stop()
     copies = int((links[0] // COPIES == links[1] // COPIES).sum())

@@ -228,6 +228,25 @@ def test_copies_are_joined_through_others() -> None:
     assert partition(group) == {frozenset((0, 1, 2)), frozenset((3,)), frozenset((4,))}
 
 
+@pytest.mark.parametrize("held", [0, 50, 10**7])
+def test_links_that_are_left_out_decide_nothing(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "_HELD", held)
+    rng = np.random.default_rng(0)
+    one, other = np.triu_indices(60, 1)
+    order = rng.permutation(len(one))[:300]
+    correlation = rng.uniform(ALIKE, 0.972, 300).astype(np.float32)
+    whole = one[order], other[order], correlation
+    parts = [tuple(column[some] for column in whole) for some in np.split(np.arange(300), 15)]
+    few = copies._decisive(60, iter(parts))
+    group = copies._components(60, whole)
+    assert 5 < len(set(group)) < 40
+    assert len(few[0]) < 290
+    np.testing.assert_array_equal(copies._components(60, few), group)
+    expected, decided = copies._decide(group, whole), copies._decide(group, few)
+    for name in ("confidence", "alike"):
+        np.testing.assert_array_equal(getattr(decided, name), getattr(expected, name))
+
+
 def shaded(level: int, angle: float) -> Picture:
     """Nearly blank: an empty table, a little lighter on one side."""
     down, across = np.mgrid[:445, :590] / 445

@@ -8,7 +8,7 @@ import pytest
 
 from fishline.data.decode import THUMBNAIL
 from fishline.data.prepare import links
-from fishline.data.prepare.links import Links, find_links
+from fishline.data.prepare.links import Links, concatenate, find_links
 from fishline.data.prepare.rings import ALIKE, Thumbnails, compare, describe
 
 COUNT = 300
@@ -29,7 +29,8 @@ def draw(count: int = COUNT) -> Thumbnails:
 def search(thumbnails: Thumbnails, folder: Path, groups: int | None = None) -> Links:
     count = len(thumbnails)
     group = np.arange(count) % (groups or count + 1)
-    return find_links(lambda rows: thumbnails[rows], np.ones(count), np.ones(count), group, folder)
+    ones = np.ones(count)
+    return concatenate(find_links(lambda rows: thumbnails[rows], ones, ones, group, folder))
 
 
 def pairs(result: Links) -> Counter[tuple[int, int]]:

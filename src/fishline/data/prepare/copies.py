@@ -12,13 +12,15 @@ joined by any chain of such pairs are one (single linkage).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from fishline.core.engine import map_on_engine
 from fishline.data.prepare.links import Links, Numbers, Take, concatenate, divide, find_links
@@ -26,6 +28,7 @@ from fishline.data.prepare.proportions import hypotheses
 from fishline.data.prepare.rings import ALIKE, SAME, Floats, Floats64
 
 _DIGEST = 16  # bytes
+_HELD = 10**7  # links, 200 MB
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def find_copies(take: Take, aspects: Floats64, folder: Path) -> Copies:
 
     Args:
         take: gives the thumbnails at some positions, uint8 (b, THUMBNAIL, THUMBNAIL), of at most
-            `BLOCK` at once; on Ray it is pickled.
+            `links.BLOCK` at once; on Ray it is pickled.
         aspects: (n,), width / height of each picture.
         folder: where descriptors may lie meanwhile, 1.5 KB for each picture; all machines see it.
 
@@ -61,10 +64,9 @@ def find_copies(take: Take, aspects: Floats64, folder: Path) -> Copies:
     links: Links = (first[again], again, np.ones(len(again), np.float32))
     group = first
     for assumed, reach, discount in hypotheses(aspects[files]):
-        one, other, correlation = find_links(
-            lambda some: take(files[some]), assumed, reach, group[files], folder
-        )
-        links = concatenate([links, (files[one], files[other], correlation - discount)])
+        more = find_links(lambda some: take(files[some]), assumed, reach, group[files], folder)
+        discounted = ((files[one], files[other], c - discount) for one, other, c in more)
+        links = _decisive(len(first), chain([links], discounted))
         group = _components(len(first), links)
     return _decide(group, links)
 
@@ -83,12 +85,44 @@ def _digests(take: Take, block: range) -> bytes:
     return b"".join(hashlib.blake2b(look, digest_size=_DIGEST).digest() for look in looks)
 
 
+def _decisive(count: int, links: Iterable[Links]) -> Links:
+    """Those of `links` between `count` files that decide something."""
+    held: list[Links] = []
+    most = _HELD
+    for some in links:
+        held.append(some)
+        if sum(len(one) for one, _, _ in held) > most:
+            held = [_thinned(count, concatenate(held))]
+            most = _HELD + 2 * len(held[0][0])
+    return _thinned(count, concatenate(held))
+
+
+def _thinned(count: int, links: Links) -> Links:
+    """`links` between groups, and within each a maximum spanning tree.
+
+    It joins what all links within the group join, and has the strongest one of every file.
+    """
+    one, other, correlation = links
+    group = _components(count, links)
+    across = group[one] != group[other]
+    forest = minimum_spanning_tree(_graph(count, links)).tocoo()
+    row, column = forest.row.astype(np.int64), forest.col.astype(np.int64)
+    inside = row, column, (2 - forest.data).astype(np.float32)
+    return concatenate([inside, (one[across], other[across], correlation[across])])
+
+
 def _components(count: int, links: Links) -> Numbers:
     """The number of each file's group: files joined by any chain of links from `SAME` on."""
+    numbers = connected_components(_graph(count, links), directed=False)[1]
+    return np.asarray(numbers, np.int64)
+
+
+def _graph(count: int, links: Links) -> csr_array:
+    """The links from `SAME` on, the shorter the stronger."""
     one, other, correlation = links
     same = correlation >= SAME
-    graph = coo_array((same[same], (one[same], other[same])), (count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    lengths = 2 - correlation[same].astype(np.float64)
+    return csr_array((lengths, (one[same], other[same])), (count, count))
 
 
 def _decide(group: Numbers, links: Links) -> Copies:

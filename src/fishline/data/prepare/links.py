@@ -60,7 +60,7 @@ class _Block(NamedTuple):
 
 def find_links(
     take: Take, aspects: Floats64, reach: Floats64, group: Numbers, folder: Path
-) -> Links:
+) -> Iterator[Links]:
     """Pairs of pictures in different groups that correlate by `ALIKE` or more, each pair once.
 
     Args:
@@ -70,8 +70,8 @@ def find_links(
         group: (n,), the group of each picture.
         folder: where descriptors may lie meanwhile, 1.5 KB for each picture; all machines see it.
 
-    Returns:
-        Positions of the two pictures and their correlation, each (pairs,).
+    Yields:
+        Positions of the two pictures and their correlation, each (pairs,), some pairs at a time.
     """
     divided = divide(len(aspects))
     strips = [
@@ -86,8 +86,7 @@ def find_links(
         directions = np.linalg.eigh(moments)[1][:, -_DIRECTIONS:]
         comparing = partial(_compare_strip, Path(name), directions, group)
         links = map_on_engine(comparing, strips, batch=1)
-        bar = tqdm(links, "compare", len(strips), unit="strip", leave=False, disable=None)
-        return concatenate(bar)
+        yield from tqdm(links, "compare", len(strips), unit="strip", leave=False, disable=None)
 
 
 def divide(count: int) -> list[range]:
