@@ -1,77 +1,127 @@
-"""How the search for copies grows with the number of files.
+"""How the search for copies grows with the number of files, and whether it misses any.
 
-    python benchmarks/copies.py [--most 100000] [--threads 1]
+    python benchmarks/copies.py THUMBNAILS.npy FOLDER … [--files 100000] [--workers 1 2]
 
-Synthetic descriptors: photographs drawn at random, each in twenty copies whose descriptors differ
-as much as those of real copies do (a distance of about 0.08; different photographs are 0.5 and more
-apart). For each number of files: seconds for `near_pairs` and, in the same process, for comparing
-all with all (Faiss, IndexFlatL2) where that takes less than minutes; the share of pairs of copies
-that was found; and the exponent by which the time grew from the line before.
+Files are made from the photographs below each FOLDER: squares cut out at random, each turned and
+mirrored four times. Their thumbnails are written to THUMBNAILS.npy, or read if it is there.
+`find_links` compares all with all, once (`preprocess` does so for each of some proportions), in
+this process's threads and on Ray clusters of so many workers. Each line: seconds, seconds of
+processors (threads alone), the most memory of the driver and of one worker (MiB, their own pages),
+pairs, those of them that are copies, and whether every byte is that of threads. Last, for some
+files drawn by lot: how many of the pairs that a comparison of these with every file gives are not
+among those, and the other way round.
 """
 
 import argparse
-import math
 import time
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import faiss
 import numpy as np
+from engine import Memory, cluster
+from PIL import Image, ImageOps
 
-from fishline.data.prepare.copies import ALIKE
-from fishline.data.prepare.neighbours import near_pairs
+from fishline.core.parallel import in_threads
+from fishline.data.decode import THUMBNAIL
+from fishline.data.photo_files import find_images
+from fishline.data.prepare.links import Links, Numbers, concatenate, divide, find_links
+from fishline.data.prepare.rings import ALIKE, Thumbnails, compare, describe
 
-COPIES, WIDTH, NOISE = 20, 192, 0.08
-RADIUS = (2 - 2 * ALIKE) ** 0.5
-ALL_WITH_ALL = 30_000  # files up to which that is measured too
-
-
-def draw(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Unit vectors (count, WIDTH), non-negative as magnitudes are, `COPIES` in a row near equal."""
-    spectrum = np.exp(-np.linspace(0, 3, WIDTH))  # a few directions vary much, most little
-    centres = np.abs(spectrum + 0.6 * spectrum * rng.normal(size=(-(-count // COPIES), WIDTH)))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    noise = rng.normal(scale=NOISE / (2 * WIDTH) ** 0.5, size=(count, WIDTH))
-    copies = np.repeat(centres, COPIES, axis=0)[:count] + noise
-    copies /= np.linalg.norm(copies, axis=1, keepdims=True)
-    return copies.astype(np.float32)
+COPIES = 4
+WIDTH = 96  # pixels: of a square before it is turned
 
 
-def found_share(vectors: np.ndarray) -> float:
-    copies = 0
-    for one, other in near_pairs(vectors, RADIUS):
-        copies += int((one // COPIES == other // COPIES).sum())
-    return copies / (len(vectors) * (COPIES - 1) / 2)
+def make(photographs: list[Image.Image], number: int) -> Thumbnails:
+    """The thumbnail of a file; `COPIES` in a row show the same."""
+    shown, change = np.random.default_rng((0, number // COPIES)), np.random.default_rng((1, number))
+    photograph = photographs[shown.integers(len(photographs))]
+    side = shown.uniform(0.4, 1) * min(photograph.size)
+    left, top = (shown.uniform(0, length - side) for length in photograph.size)
+    box = (left, top, left + side, top + side)
+    square = photograph.resize((WIDTH, WIDTH), Image.Resampling.BILINEAR, box)
+    if change.integers(2):
+        square = ImageOps.mirror(square)
+    turned = square.rotate(change.uniform(0, 360), Image.Resampling.BILINEAR)
+    return np.asarray(turned.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
 
 
-def all_with_all(vectors: np.ndarray) -> None:
-    index = faiss.IndexFlatL2(WIDTH)
-    index.add(vectors)
-    for start in range(0, len(vectors), 4096):
-        index.range_search(vectors[start : start + 4096], RADIUS**2)
+def make_all(folders: list[Path], count: int, path: Path) -> None:
+    files = [file for folder in folders for file in sorted(find_images(folder))]
+    photographs = [Image.open(file).convert("L") for file in files]
+    out = np.lib.format.open_memmap(path, "w+", np.uint8, (count, THUMBNAIL, THUMBNAIL))
+    for number, thumbnail in enumerate(in_threads(partial(make, photographs), range(count))):
+        out[number] = thumbnail
+
+
+def take(path: Path, rows: Numbers) -> Thumbnails:
+    return np.array(np.load(path, mmap_mode="r")[rows])
+
+
+def measure(path: Path, count: int, workers: int) -> tuple[Links, str]:
+    """The pairs, and what it took to find them."""
+    memory = Memory()
+    with (
+        TemporaryDirectory(dir=path.parent) as folder,
+        cluster(workers) if workers else nullcontext(),
+    ):
+        memory.start()
+        start, busy = time.perf_counter(), time.process_time()
+        ones = np.ones(count)
+        some = find_links(partial(take, path), ones, ones, np.arange(count), Path(folder))
+        links = concatenate(some)
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
+        memory.stop()
+    copies = int((links[0] // COPIES == links[1] // COPIES).sum())
+    own = "" if workers else f"{busy:.1f}"
+    used = f"{memory.driver:>7.0f} {memory.worker:>7.0f}"
+    return links, f"{seconds:>8.1f} {own:>8} {used} {len(links[0]):>9} {copies:>9}"
+
+
+def content(links: Links) -> bytes:
+    one, other, correlation = links
+    return one.tobytes() + other.tobytes() + correlation.tobytes()
+
+
+def check(path: Path, count: int, links: Links, sample: int) -> str:
+    """Some files compared with all."""
+    one, other, _ = links
+    drawn = np.sort(np.random.default_rng(2).choice(count, min(sample, count), replace=False))
+    rings = describe(take(path, drawn), np.ones(len(drawn)))
+    there: set[tuple[int, int]] = set()
+    for rows in map(np.array, divide(count)):
+        block = describe(take(path, rows), np.ones(len(rows)))
+        for number, ring in zip(drawn.tolist(), rings, strict=True):
+            alike = rows[compare(np.broadcast_to(ring, block.shape), block)[0] >= ALIKE]
+            there |= {(min(number, row), max(number, row)) for row in alike.tolist()}
+    there -= {(number, number) for number in drawn.tolist()}
+    touched = np.isin(one, drawn) | np.isin(other, drawn)
+    listed = set(zip(one[touched].tolist(), other[touched].tolist(), strict=True))
+    missed, surplus = len(there - listed), len(listed - there)
+    return f"{len(drawn)} files: {len(there)} pairs, {missed} missed, {surplus} too many"
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--most", type=int, default=100_000)
-    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("thumbnails", type=Path)
+    options.add_argument("folders", type=Path, nargs="+")
+    options.add_argument("--files", type=int, default=100_000)
+    options.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    options.add_argument("--check", type=int, default=50)
     chosen = options.parse_args()
-    faiss.omp_set_num_threads(chosen.threads)
-    print(f"{'files':>8} {'seconds':>8} {'all pairs':>9} {'found':>7} {'exponent':>8}")
-    before: tuple[int, float] | None = None
-    for count in (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000):
-        if count > chosen.most:
-            break
-        vectors = draw(count, np.random.default_rng(0))
-        start = time.perf_counter()
-        share = found_share(vectors)
-        took = time.perf_counter() - start
-        other = "–"
-        if count <= ALL_WITH_ALL:
-            start = time.perf_counter()
-            all_with_all(vectors)
-            other = f"{time.perf_counter() - start:.2f}"
-        grew = math.log(took / before[1]) / math.log(count / before[0]) if before else math.nan
-        print(f"{count:>8} {took:>8.2f} {other:>9} {share:>7.4f} {grew:>8.2f}", flush=True)
-        before = count, took
+    path = chosen.thumbnails.resolve()
+    if not path.exists():
+        make_all(chosen.folders, chosen.files, path)
+    print(f"{'engine':>8} {'seconds':>8} {'busy':>8} {'driver':>7} {'worker':>7}", end=" ")
+    print(f"{'pairs':>9} {'copies':>9} bytes")
+    links, used = measure(path, chosen.files, 0)
+    print(f"{'threads':>8} {used}", flush=True)
+    for workers in chosen.workers:
+        others, used = measure(path, chosen.files, workers)
+        same = content(links) == content(others)
+        print(f"{f'ray {workers}':>8} {used} {'equal' if same else 'DIFFERENT'}", flush=True)
+    print(check(path, chosen.files, links, chosen.check))
 
 
 if __name__ == "__main__":

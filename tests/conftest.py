@@ -57,6 +57,7 @@ def ray_cluster() -> Iterator[None]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         variables = {"env_vars": worker_variables()}
         ray.init(
+            address="local",  # whatever other clusters there are on this machine
             num_cpus=2,
             include_dashboard=False,
             _node_ip_address="127.0.0.1",

@@ -103,7 +103,7 @@ def test_it_needs_what_it_pins_and_no_more(folder: Path) -> None:
         "r = json.load(open(sys.argv[1] + '/serving_input_example.json'))['dataframe_split'];"
         "import pandas; print(m.predict(pandas.DataFrame(**r))['species'][0]);"
         "print(fishline.__file__);"
-        "print(*{'dvc', 'faiss', 'torchvision', 'matplotlib.pyplot'} & set(sys.modules))"
+        "print(*{'dvc', 'torchvision', 'matplotlib.pyplot'} & set(sys.modules))"
     )
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(

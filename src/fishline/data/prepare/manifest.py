@@ -93,15 +93,16 @@ def _decode_all(size: int, sources: Sequence[tuple[str, Path]]) -> Iterator[Deco
             yield reason(error)
 
 
-def describe_files(files: pd.DataFrame, packed: Cache) -> pd.DataFrame:
+def describe_files(files: pd.DataFrame, packed: Cache, folder: Path) -> pd.DataFrame:
     """`files`, which have an index in `packed`, with what the manifest says of their photographs.
 
+    `folder` is one for working files, as of `find_copies`.
     Instead of `original` there is `group`, the number of each file's photograph; `alike` is the
     number of another one that looks like it, or -1.
     """
     rows = files["index"].to_numpy(np.int64)
     width, height = packed.column("width"), packed.column("height")
-    copies = find_copies(lambda some: packed.take(some, "thumbnail"), width / height)
+    copies = find_copies(lambda some: packed.take(some, "thumbnail"), width / height, folder)
     alike = np.where(copies.alike < 0, -1, copies.group[copies.alike])
     return files.assign(
         index=rows,
