@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator
+from threading import Barrier
 
 import pytest
 
@@ -30,6 +31,11 @@ def test_jobs_are_taken_as_results_are(monkeypatch: pytest.MonkeyPatch) -> None:
         next(results)
         assert taken <= asked + 3 * (os.cpu_count() or 1)
     results.close()
+
+
+def test_more_threads_than_cores_wait_together() -> None:
+    together = Barrier(16, timeout=10)
+    assert len(list(in_threads(lambda _: together.wait(), range(16), threads=16))) == 16
 
 
 def test_an_error_reaches_whoever_asks() -> None:

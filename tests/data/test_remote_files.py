@@ -37,6 +37,8 @@ def test_images_are_found_as_in_a_folder(bucket: str) -> None:
     assert RemoteFile(odd).read() == b"b/::odd #?%41.png"
     below = [f"{bucket}/b/deep/er/3.webp"]
     assert list(find_images(f"{bucket}/b/deep")) == list(find_images(below[0])) == below
+    for one in ("http://127.0.0.1:1/get?photo=1", f"{bucket}/none.jpg"):
+        assert list(find_images(one)) == [one]  # nobody is asked
 
 
 def test_files_are_listed_with_their_place_and_size(bucket: str) -> None:
@@ -66,11 +68,12 @@ def test_what_cannot_be_read_is_an_error_of_that_file(
         ("s3://no-such-bucket/a", "there is no such bucket or folder, or nothing in it"),
         ("s3://remote-files/none", "there is no such bucket or folder, or nothing in it"),
         ("nix://a/b", "Protocol not known: nix"),
+        ("https://a/b", "a web site cannot be listed"),
     ],
 )
 def test_places_that_are_not_there(bucket: str, url: str, message: str) -> None:
     with pytest.raises(UserError, match=f"^{url}: {message}"):
-        list(find_images(url))
+        list(list_files(url))
 
 
 @pytest.mark.usefixtures("bucket", "fresh")

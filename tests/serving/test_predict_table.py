@@ -204,6 +204,7 @@ def test_a_name_that_is_not_utf8(project: Path) -> None:
         (["photos", "--out", "answers.csv"], "name a table that ends in .parquet", 2),
         (["photos", "--out", "file.parquet"], "file.parquet is there and no table of answers", 1),
         (["photos", "--out", "other.parquet"], "other.parquet is there and no table of answers", 1),
+        (["photos", "--out", "file.parquet/a.parquet"], "a.parquet cannot be written: Not a", 1),
         (["photos", "--out", "busy.parquet"], "another process writes busy.parquet", 1),
     ],
 )

@@ -169,6 +169,16 @@ def test_a_folder_without_a_model_is_a_message(
         Predictor(tmp_path)
 
 
+def test_a_registered_model_knows_its_version(
+    make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model(tmp_path / "registered")
+    monkeypatch.setattr(versions, "find", lambda reference: "fish-finetuned/3")
+    monkeypatch.setattr(versions, "fetch", lambda version, into: folder)
+    assert Predictor.load("fish-finetuned@champion").version == "fish-finetuned/3"
+    assert Predictor.load(str(folder)).version == str(folder)
+
+
 def test_where_paths_are_off_no_file_is_read_nor_betrayed(
     make_model: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from tqdm import tqdm
+
 from fishline.core.errors import UserError
 from fishline.data.photo_files import MASKS, MAX_BYTES, image_endings, reason
 
 THREADS = 8  # that read for each processor: they wait for answers most of the time
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
-_S3_EXTRA = ("s3", "s3a")
+_WEB = ("http://", "https://")
+_S3 = ("s3", "s3a")
 # What S3 says where not the one file is refused, but whoever asks.
 _LOGIN = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 _OF_THE_DISK = {
@@ -40,6 +43,8 @@ class RemoteFile:
 
     def read(self) -> bytes:
         """Its content, at least one byte and at most `MAX_BYTES`, by one request.
+
+        Of an HTTP server that gives no parts of a file, more may come before it is refused.
 
         Raises:
             OSError, ValueError: this file cannot be had, or is empty or too large; see `reason`.
@@ -97,8 +102,8 @@ def open_files(url: str) -> tuple[Any, str]:
         # Not url_to_fs: to that, "::" in a name is a chain of file systems.
         files = kind(**kind._get_kwargs_from_urls(url), use_listings_cache=False)
     except ImportError as error:
-        extra = "s3fs, which is not installed: pip install 'fishline[s3]'"
-        raise UserError(f"{url} needs {extra if scheme in _S3_EXTRA else error}") from None
+        s3fs = "s3fs, which is not installed: pip install 'fishline[s3]'"
+        raise UserError(f"{url} needs {s3fs if scheme in _S3 else error}") from None
     except Exception as error:
         raise UserError(f"{url}: {reason(error)}") from None
     return files, kind._strip_protocol(url)
@@ -120,6 +125,8 @@ def list_files(url: str) -> Iterator[Listed]:
     Raises:
         UserError: there is no such place, or it cannot be listed.
     """
+    if url.startswith(_WEB):
+        raise UserError(f"{url}: a web site cannot be listed; download it first")
     files, root = open_files(url)
     root = root.rstrip("/")
     try:
@@ -140,11 +147,17 @@ def list_files(url: str) -> Iterator[Listed]:
 def find_images(url: str) -> Iterator[str]:
     """Whatever below `url` is named like an image, sorted; no hidden files, no mask folders.
 
+    What has such a name itself, or is of a web site, is one photograph.
+
     Raises:
         UserError: there is no such place, or it cannot be listed.
     """
     endings = image_endings()
-    yield from sorted(file.url for file in list_files(url) if _is_image(file.path, endings))
+    if url.startswith(_WEB) or PurePosixPath(url).suffix.lower() in endings:
+        yield url
+        return
+    files = tqdm(list_files(url), "names", unit="file", leave=False, disable=None)
+    yield from sorted(file.url for file in files if _is_image(file.path, endings))
 
 
 def _is_image(path: str, endings: set[str]) -> bool:
@@ -154,14 +167,13 @@ def _is_image(path: str, endings: set[str]) -> bool:
 
 
 def download(file: Listed, target: Path) -> None:
-    """Write the content of `file` to `target`.
+    """Write the content of `file` to `target`, whose folder is there.
 
     Raises:
         UserError: it cannot be had or written.
     """
     files, path = open_files(file.url)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         files.get_file(path, str(target))
     except Exception as error:  # of whatever library the file system uses
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:

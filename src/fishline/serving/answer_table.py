@@ -74,19 +74,23 @@ class AnswerTable:
         """While it lasts, no other process writes here.
 
         Raises:
-            UserError: one does, or `folder` is something else.
+            UserError: one does, or `folder` is something else or cannot be written.
         """
         foreign = self.folder.exists() and not self.folder.is_dir()
         if foreign or any(not p.match("part-*.parquet") for p in self._entries()):
             raise UserError(f"{self.folder} is there and no table of answers: name another --out")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                for left in self.folder.glob(".part-*"):  # by a process that was killed
-                    left.unlink()
-                yield
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+            for left in self.folder.glob(".part-*"):  # by a process that was killed
+                left.unlink()
         except Timeout:
             raise UserError(f"another process writes {self.folder}: wait for its end") from None
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be written: {error.strerror}") from None
+        with lock:
+            yield
 
     def _entries(self) -> list[Path]:
         if not self.folder.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
@@ -30,8 +31,8 @@ def fetch(url: str, staging: Path) -> tuple[Path, list[Member]]:
     folder = staging / "bucket" / ("source" if is_unsafe(name) or name[:1] in ("", ".") else name)
     wanted, left_out = _sort_out(url)
     _require_room(url, wanted, staging)
-    folder.mkdir(parents=True)
     targets = {folder.joinpath(*file.path.split("/")): file for file in wanted}
+    _make_folders({folder, *(target.parent for target in targets)})
     done = in_threads(
         lambda target: download(targets[target], target), targets, THREADS * (os.cpu_count() or 1)
     )
@@ -58,6 +59,15 @@ def _sort_out(url: str) -> tuple[list[Listed], list[Member]]:
     if both := next((file.url for file in wanted if file.path in folders), None):
         raise UserError(f"{both} is both a file and a folder; nothing was changed. Rename one")
     return wanted, left_out
+
+
+def _make_folders(folders: Iterable[Path]) -> None:
+    """Before any thread writes there: where one fails, no other makes anew what is cleared away."""
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; nothing was changed") from None
 
 
 def _require_room(url: str, files: list[Listed], staging: Path) -> None:
