@@ -1,0 +1,1 @@
+"""DVC's queue of experiments, run on a Ray cluster."""
