@@ -128,7 +128,12 @@ def audit(record: Path | None, as_json: bool) -> None:
 
 @main.group()
 def queue() -> None:
-    """Run queued experiments on a cluster."""
+    """Run queued experiments on a cluster.
+
+    \b
+    dvc exp run --queue -S 'lr=0.001,0.003'
+    fishline queue start --ray
+    """
 
 
 @queue.command(cls=InProject)
@@ -168,7 +173,7 @@ def start(ray: bool, jobs: int | None, cpus: int, gpus: float) -> None:
     """
     if not ray:
         raise click.UsageError("--ray runs them on a cluster; here, `dvc queue start` does")
-    from fishline.queue.start import main
+    from fishline.cluster.start import main
 
     sys.exit(1 if main(jobs, cpus, gpus) else 0)
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fishline.cluster.experiment import Origin
 from fishline.core.dvc import Settings, exp_git_remote, remotes
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, git
-from fishline.queue.experiment import Origin
 
 SERVERS = ("http", "https", "databricks")
 

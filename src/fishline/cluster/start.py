@@ -1,24 +1,25 @@
-"""`fishline queue start --ray`: DVC's queue, each experiment a task of Ray's.
+"""`fishline queue start --ray`: DVC's queue on a Ray cluster.
 
-Ray finds the machine, and runs a task again, elsewhere and once, whose machine was lost
-(https://docs.ray.io/en/latest/ray-core/fault_tolerance/tasks.html). What goes to a machine and
-comes back passes through git's and DVC's remotes and the tracking server.
+What goes to a machine and comes back passes through git's and DVC's remotes and the tracking
+server. An experiment leaves the queue when its result is here: whatever stops this, the next start
+goes on with the others.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import click
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from fishline.cluster.experiment import WAITING, Outcome
+from fishline.cluster.requirements import origin
+from fishline.cluster.tasks import Ended, outcomes
 from fishline.core import dvc_queue
 from fishline.core.dvc import dvc, exp_git_remote
 from fishline.core.dvc_queue import Queued
@@ -26,14 +27,8 @@ from fishline.core.engine import connect_to_ray
 from fishline.core.errors import UserError
 from fishline.core.files import write_text
 from fishline.core.git import GitError, git
-from fishline.core.text import many
-from fishline.queue.experiment import WAITING, Outcome, run
-from fishline.queue.requirements import origin
 from fishline.tracking.provenance import project_root
 
-RETRIES = 1  # after the loss of a machine
-PATIENCE = 60.0  # seconds for experiments that are interrupted to end in order
-Ended = Generator[tuple[Queued, Outcome], None, None]
 SHOWN = 12  # lines of a failed experiment's output
 
 
@@ -57,14 +52,8 @@ def main(jobs: int | None, cpus: int, gpus: float) -> int:
         source = origin(root)
         _require_runnable(root, experiments)
         ray = connect_to_ray(shared=False)
-        _say_what_waits(ray, cpus, gpus)
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(run)
-
-        def submit(experiment: Queued) -> Any:
-            return task.options(name=experiment.name).remote(experiment, source, cpus)
-
         with _waiting(root, experiments):
-            ended = _outcomes(ray, experiments, submit, jobs or len(experiments))
+            ended = outcomes(ray, experiments, source, jobs or len(experiments), cpus, gpus)
             failed = _collect(root, ended, len(experiments))
     if failed:
         click.echo(f"failed, and still in the queue: {', '.join(failed)}", err=True)
@@ -102,14 +91,6 @@ def _require_runnable(root: Path, experiments: Sequence[Queued]) -> None:
         )
 
 
-def _say_what_waits(ray: Any, cpus: int, gpus: float) -> None:
-    """Ray waits without a word for a machine that may never come."""
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(m.get("CPU", 0) >= cpus and m.get("GPU", 0) >= gpus for m in machines):
-        wanted = many(cpus, "processor") + (f" and {gpus:g} GPU" if gpus else "")
-        click.echo(f"no machine of the cluster has {wanted} now; waiting for one", err=True)
-
-
 @contextmanager
 def _waiting(root: Path, experiments: Sequence[Queued]) -> Iterator[None]:
     """While the remotes have what the experiments begin with.
@@ -132,33 +113,6 @@ def _waiting(root: Path, experiments: Sequence[Queued]) -> Iterator[None]:
     finally:
         with suppress(GitError):
             git("push", "--quiet", "--no-verify", "--delete", remote, *refs, cwd=root)
-
-
-def _outcomes(
-    ray: Any, experiments: Sequence[Queued], submit: Callable[[Queued], Any], jobs: int
-) -> Ended:
-    """Experiments as they end, `jobs` at once; what runs when this is closed is interrupted."""
-    waiting, running = deque(experiments), dict[Any, Queued]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                experiment = waiting.popleft()
-                running[submit(experiment)] = experiment
-            (done,), _ = ray.wait(list(running))
-            yield running.pop(done), _outcome(ray, done)
-    finally:
-        for task in running:
-            ray.cancel(task)
-        if running:
-            ray.wait(list(running), num_returns=len(running), timeout=PATIENCE)
-
-
-def _outcome(ray: Any, done: Any) -> Outcome:
-    try:
-        outcome: Outcome = ray.get(done)
-    except ray.exceptions.RayError as error:  # a machine was lost twice, or cannot run this at all
-        return Outcome("the cluster", 0.0, type(error).__name__, str(error), ())
-    return outcome
 
 
 def _collect(root: Path, ended: Ended, count: int) -> list[str]:

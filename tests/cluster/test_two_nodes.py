@@ -1,8 +1,6 @@
 """Queued experiments on two Ray nodes of this machine, through git, DVC and an MLflow server."""
 
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +34,7 @@ def remotes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, s
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Two nodes, one processor and a cache folder each."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # no address but the loopback's
     from ray.cluster_utils import Cluster
 
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -43,7 +42,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
     made = Cluster(initialize_head=True, head_node_args=node)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
-    made.add_node(num_cpus=1)
+    made.add_node(num_cpus=1, node_ip_address="127.0.0.1")
     yield made
     made.shutdown()
 

@@ -1,1 +1,0 @@
-"""DVC's queue of experiments, run on a Ray cluster."""
