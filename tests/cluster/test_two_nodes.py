@@ -63,7 +63,7 @@ def runs_of(client: MlflowClient, names: list[str]) -> list[Any]:
 def check(clone: Clone, uri: str, names: list[str]) -> None:
     """Every experiment is here under its name, with two runs, versions and their artifacts."""
     shown = clone.run("dvc exp show --csv")
-    assert all(shown.count(f",{name},") == 1 for name in names), shown
+    assert all(shown.count(f"\n{name},") == 1 for name in names), shown
     client = MlflowClient(uri)
     runs = runs_of(client, names)
     assert len(runs) == 2 * len(names)
