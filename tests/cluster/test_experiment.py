@@ -53,18 +53,34 @@ def test_another_experiment_of_the_name_stays(project: Project, waiting: Queued)
     assert project.git("show", "FETCH_HEAD:metrics.json") == '{"rate": 2.0}'
 
 
-def test_a_stage_whose_outputs_no_remote_has_runs(project: Project, server: str) -> None:
+@pytest.fixture
+def done(project: Project, server: str) -> Queued:
+    """An experiment of a project that git has with the results of all its stages."""
     project.add_remotes()
     project.dvc("repro", "--quiet")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "done")
-    project.queue("same-cod")
-    (same,) = queued(project.folder)
-    project.git("push", "--quiet", "origin", f"{same.revision}:{WAITING}/{same.revision}")
-    project.dvc("push", "--quiet", "data.txt")
-    outcome = experiment.run(same, origin(project.folder), cpus=1)
+    project.queue("wet-cod", "-S", "lr=2")
+    return send(project)
+
+
+def test_only_what_is_needed_is_pulled(project: Project, done: Queued, tmp_path: Path) -> None:
+    outcome = experiment.run(done, origin(project.folder), cpus=1)
     assert not outcome.failure, outcome.output
-    assert "Running stage 'train'" in outcome.output
+    assert "Stage 'prepare' didn't change" in outcome.output
+    pulled = [p.read_text() for p in (tmp_path / "machine/fishline/dvc/files").rglob("*/*/*")]
+    assert "FISH" in pulled and "fish" not in pulled
+
+
+def test_a_stage_whose_outputs_no_remote_has_runs(
+    project: Project, done: Queued, tmp_path: Path
+) -> None:
+    for file in (tmp_path / "storage/files").rglob("*/*/*"):
+        if file.read_text() == "FISH":
+            file.unlink()
+    outcome = experiment.run(done, origin(project.folder), cpus=1)
+    assert not outcome.failure, outcome.output
+    assert "Running stage 'prepare'" in outcome.output
 
 
 def test_data_that_no_remote_has_is_named(project: Project, server: str) -> None:

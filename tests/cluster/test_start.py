@@ -87,7 +87,7 @@ def test_experiments_come_back_and_the_failed_one_stays(
     assert project.git("log", "-1", "--format=%P %s", result) == f"{head} twice as fast"
     assert project.git("rev-parse", "refs/fishline/runs/wet-cod") == head
     project.dvc("exp", "apply", "--quiet", "wet-cod")
-    assert (project.folder / "model.txt").read_text() == f"2.0 fish 1 {revision}"
+    assert (project.folder / "model.txt").read_text() == f"2.0 FISH 1 {revision}"
     assert not project.git("ls-remote", "origin", "refs/fishline/queue/*")
     assert not [*(tmp_path / "machine/fishline").glob("experiment-*")]
 

@@ -13,7 +13,7 @@ from fishline.core.dvc import Settings, exp_git_remote, remotes
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, git
 
-SERVERS = ("http", "https", "databricks")
+SERVERS = {"http": 80, "https": 443, "databricks": 0}  # and their ports, if one has to be known
 
 
 def origin(root: Path) -> Origin:
@@ -49,14 +49,13 @@ def _dvc_remote(settings: Settings) -> Iterator[str]:
 
 def _tracking_server() -> Iterator[str]:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    address = urlsplit(uri)
-    if address.scheme not in SERVERS:
+    scheme, address = uri.partition(":")[0], urlsplit(uri)
+    if scheme not in SERVERS:
         yield (
             "an MLflow server that all reach (docs/server.md): `export MLFLOW_TRACKING_URI=http://…`"
             + (f"; it is {uri} now" if uri else "")
         )
-    elif address.scheme != "databricks":
-        port = address.port or {"http": 80, "https": 443}[address.scheme]
+    elif port := address.port or SERVERS[scheme]:
         try:
             socket.create_connection((address.hostname or "", port), timeout=10).close()
         except OSError as error:
