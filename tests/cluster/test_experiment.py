@@ -83,6 +83,14 @@ def test_a_stage_whose_outputs_no_remote_has_runs(
     assert "Running stage 'prepare'" in outcome.output
 
 
+def test_all_stages_run_where_they_are_forced_to(project: Project, done: Queued) -> None:
+    project.dvc("queue", "remove", "--queued")
+    project.queue("same-cod", "--force")
+    outcome = experiment.run(send(project), origin(project.folder), cpus=1)
+    assert not outcome.failure, outcome.output
+    assert "Running stage 'prepare'" in outcome.output
+
+
 def test_data_that_no_remote_has_is_named(project: Project, server: str) -> None:
     project.add_remotes()
     project.queue("wet-cod", "-S", "lr=2")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fishline.core.dvc import Settings, configure, dvc_command
-from fishline.core.dvc_queue import REVISION, Queued, command
+from fishline.core.dvc_queue import REVISION, Queued, pull_command, run_command
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, git
 from fishline.core.processes import run_to_end
@@ -136,9 +136,9 @@ def run_in(project: Path, experiment: Queued, inside: str, execute: Runner) -> N
         GitError: the git remote does not take them.
         UserError: a command failed; `execute` has kept what it said.
     """
-    complete = execute(dvc_command("pull", "dvc.yaml")) == 0
+    complete = execute(pull_command(project)) == 0
     commands = [
-        command(project, experiment, inside, complete),
+        run_command(project, experiment, inside, complete),
         dvc_command("push", "--run-cache"),
         ["git", "push", "--quiet", "origin", f"+{REF}/*:{REF}/*"],
         dvc_command("exp", "push", "--no-cache", "origin", experiment.result),

@@ -31,7 +31,7 @@ def outcomes(
     Args:
         cpus, gpus: what an experiment needs; its threads are as many as its processors.
     """
-    _say_what_waits(ray, cpus, gpus)
+    _say_where(ray, len(experiments), cpus, gpus)
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(run)
 
     def submit(experiment: Queued) -> Any:
@@ -40,9 +40,10 @@ def outcomes(
     return _as_they_end(ray, experiments, submit, jobs)
 
 
-def _say_what_waits(ray: Any, cpus: int, gpus: float) -> None:
-    """Ray waits without a word for a machine that may never come."""
+def _say_where(ray: Any, count: int, cpus: int, gpus: float) -> None:
+    """Ray itself waits without a word for a machine that may never come."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    click.echo(f"{many(count, 'experiment')} on {many(len(machines), 'machine')}", err=True)
     if not any(m.get("CPU", 0) >= cpus and m.get("GPU", 0) >= gpus for m in machines):
         wanted = many(cpus, "processor") + (f" and {gpus:g} GPU" if gpus else "")
         click.echo(f"no machine of the cluster has {wanted} now; waiting for one", err=True)

@@ -75,21 +75,28 @@ def push_data(root: Path, revisions: list[str]) -> None:
             repo.push(revs=revisions, workspace=False, run_cache=True)
 
 
-def command(project: Path, experiment: Queued, inside: str, complete: bool) -> list[str]:
+def pull_command(project: Path) -> list[str]:
+    """The command that brings what stages have made; everything, where all are forced to run."""
+    from dvc.repo.experiments.executor.base import BaseExecutor
+
+    _, options = BaseExecutor.unpack_repro_args(_packed(project))
+    return dvc_command("pull", *(() if options.get("force") else ("dvc.yaml",)))
+
+
+def run_command(project: Path, experiment: Queued, inside: str, complete: bool) -> list[str]:
     """The command that runs `experiment` in `project`, where git has applied its stash.
 
     Args:
         inside: the project's folder in its git repository.
-        complete: whether all outputs of `dvc.lock` are here. What else an unchanged stage would
-            read then stays where it is; otherwise DVC brings what it can, and runs stages.
+        complete: whether the pull brought all. What else an unchanged stage would read then stays
+            where it is; otherwise DVC brings what it can, and runs stages.
     """
     from dvc.repo.experiments.executor.base import BaseExecutor, ExecutorInfo
 
-    packed = str(project / ".dvc/tmp" / BaseExecutor.PACKED_ARGS_FILE)
-    arguments, options = BaseExecutor.unpack_repro_args(packed)
+    arguments, options = BaseExecutor.unpack_repro_args(_packed(project))
     options["run_env"] |= {"DVC_ROOT": str(project)}  # not where it was queued
     options |= {"pull": True, "allow_missing": complete}
-    BaseExecutor.pack_repro_args(packed, *arguments, **options)
+    BaseExecutor.pack_repro_args(_packed(project), *arguments, **options)
     git("update-ref", BASELINE, experiment.baseline, cwd=project)
     repository_root = git("rev-parse", "--show-toplevel", cwd=project)
     info = project / ".dvc/tmp/queued.run"
@@ -104,6 +111,11 @@ def command(project: Path, experiment: Queued, inside: str, complete: bool) -> l
     ).dump_json(str(info))
     message = ["--message", experiment.message] if experiment.message else []
     return dvc_command("exp", "exec-run", "--infofile", str(info), *message)
+
+
+def _packed(project: Path) -> str:
+    """The file with what DVC's worker is to do."""
+    return str(project / ".dvc/tmp/repro.dat")
 
 
 def remove(root: Path, experiment: Queued) -> None:
