@@ -64,6 +64,11 @@ def workers(root: Path) -> list[str]:
         return list(repo.experiments.celery_queue.worker_status()) if repo else []
 
 
+def remove(root: Path, experiment: Queued) -> None:
+    """Take `experiment` out of the queue."""
+    dvc("queue", "remove", experiment.name, cwd=root)
+
+
 def push_data(root: Path, revisions: list[str]) -> None:
     """Send to the DVC remote what these revisions read, where the cache has it, and the run cache.
 
@@ -116,8 +121,3 @@ def run_command(project: Path, experiment: Queued, inside: str, complete: bool) 
 def _packed(project: Path) -> str:
     """The file with what DVC's worker is to do."""
     return str(project / ".dvc/tmp/repro.dat")
-
-
-def remove(root: Path, experiment: Queued) -> None:
-    """Take `experiment` out of the queue."""
-    dvc("queue", "remove", experiment.name, cwd=root)
