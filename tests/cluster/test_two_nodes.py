@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import psutil
 import pytest
 from clone import FROM_NOTHING, Clone, free_port, patient_get, started
@@ -24,7 +25,8 @@ def remotes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, s
     uri = f"http://127.0.0.1:{free_port()}"
     server = f"mlflow server --backend-store-uri sqlite:///{clone.home}/server.db"
     artifacts = f"--artifacts-destination {clone.home}/artifacts --workers 1"
-    with started(clone, f"{server} {artifacts} --port {uri.rpartition(':')[2]}") as process:
+    port = uri.rpartition(":")[2]
+    with started(clone, f"{server} {artifacts} --port {port} &> ../mlflow.log") as process:
         assert patient_get(f"{uri}/health", process) == "OK"
         clone.run(f"MLFLOW_TRACKING_URI={uri} dvc repro && git add -A && git commit -qm base")
         yield clone, uri
@@ -70,8 +72,9 @@ def check(clone: Clone, uri: str, names: list[str]) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         (version,) = client.search_model_versions(f"run_id = '{run.info.run_id}'")
-        assert client.get_model_version_download_uri(version.name, version.version)
-        assert Path(client.download_artifacts(run.info.run_id, "split.csv")).stat().st_size
+        model = f"models:/{version.name}/{version.version}"
+        files = Path(mlflow.artifacts.download_artifacts(model, tracking_uri=uri))
+        assert [*files.rglob("model.safetensors")]
         for metric in ("train_loss", "test_accuracy"):
             history = client.get_metric_history(run.info.run_id, metric)
             assert len({value.step for value in history}) == len(history)
