@@ -181,6 +181,28 @@ def test_sending_twice_stores_once(store: mlflow.MlflowClient, subsets: dict[str
     assert steps(store, log.run_id) == [(step, 1 / step) for step in range(1, 1203)]
 
 
+def test_an_experiment_that_a_cluster_runs_again_is_the_same_run(
+    store: mlflow.MlflowClient, subsets: dict[str, Images]
+) -> None:
+    """Its checkpoint went with its machine, so that it logs once more what the run has."""
+    tags = {"dvc.stage": "finetune", "dvc.exp": "wet-cod", "dvc.queued": "0123abc"}
+    with tracking_run.stage_run("finetune", {"lr": 1}, subsets, tags, "a machine") as first:
+        for number in (1, 2):
+            first.add({"loss": 0.5}, number)
+        first.send()
+    store.set_terminated(first.run_id, "RUNNING")  # nobody could say that it ended
+    with tracking_run.stage_run("finetune", {"lr": 1}, subsets, tags, "another") as again:
+        for number in (1, 2, 3):
+            again.add({"loss": 0.4}, number)
+        again.finish()
+    assert again.run_id == first.run_id
+    assert steps(store, again.run_id) == [(1, 0.5), (2, 0.5), (3, 0.4)]
+    assert store.get_run(again.run_id).info.status == "FINISHED"
+    for other in ({"dvc.stage": "train-base"}, {"dvc.queued": "4567def"}):
+        with tracking_run.stage_run("finetune", {"lr": 1}, subsets, tags | other) as different:
+            assert different.run_id != first.run_id
+
+
 def lose(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise MlflowException("no answer\nand why")

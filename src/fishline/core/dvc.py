@@ -6,15 +6,18 @@ DVC is loaded by the first call: that takes seconds.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+
+Settings = dict[str, dict[str, Any]]  # sections of a configuration
 
 
 def dvc_command(*arguments: str) -> list[str]:
@@ -88,19 +91,33 @@ def share_cache(root: Path, clone: Path) -> None:
     with repository(root) as repo:
         if repo is None:
             return
-        used = repo.config
-        cache, links = repo.cache.local_cache_dir, used["cache"].get("type", [])
-    core = {"site_cache_dir": str(clone / ".dvc/tmp/site")}
-    if "remote" in used["core"]:
-        core["remote"] = used["core"]["remote"]
-    settings = {
-        "cache": {"dir": cache} | ({"type": ",".join(links)} if links else {}),
-        "core": core,
-    } | {f'remote "{name}"': dict(remote) for name, remote in used["remote"].items()}
-    _write_config(clone / ".dvc/config.local", settings)
+        links = repo.config["cache"].get("type", [])
+        cache = {"dir": repo.cache.local_cache_dir} | ({"type": ",".join(links)} if links else {})
+    configure(clone, cache, remotes(root))
 
 
-def _write_config(path: Path, settings: dict[str, Any]) -> None:
+def remotes(root: Path) -> Settings:
+    """What the configuration of `root` says of its remotes, with absolute paths; keys, too."""
+    with repository(root) as repo:
+        used = repo.config if repo else {"core": {}, "remote": {}}
+    default = {key: name for key, name in used["core"].items() if key == "remote"}
+    return {"core": default} | {f'remote "{name}"': dict(r) for name, r in used["remote"].items()}
+
+
+def exp_git_remote(root: Path) -> str:
+    """The git remote that experiments go to: DVC_EXP_GIT_REMOTE, exp.git_remote, or origin."""
+    with repository(root) as repo:
+        configured = repo.config["exp"].get("git_remote") if repo else None
+    return os.environ.get("DVC_EXP_GIT_REMOTE") or configured or "origin"
+
+
+def configure(clone: Path, cache: Mapping[str, str], remotes: Settings) -> None:
+    """Have `clone` use this cache and these remotes, and keep what else DVC notes to itself."""
+    core = remotes["core"] | {"site_cache_dir": str(clone / ".dvc/tmp/site")}
+    _write_config(clone / ".dvc/config.local", {**remotes, "cache": cache, "core": core})
+
+
+def _write_config(path: Path, settings: Mapping[str, Any]) -> None:
     """As DVC does, but for any letters: DVC itself writes ASCII alone, and reads UTF-8."""
     from configobj import ConfigObj  # type: ignore[import-untyped]
 

@@ -63,20 +63,21 @@ def map_on_engine(
     return map(work, jobs) if gpus else in_threads(work, jobs)
 
 
-def connect_to_ray() -> Any:
+def connect_to_ray(shared: bool = True) -> Any:
     """The module `ray`, connected.
+
+    Args:
+        shared: whether the machines share this project's folder; if not, they are sent the package.
 
     Raises:
         UserError: it is not installed, no cluster answers, or one of its machines does not see
-            this project's folder.
+            this project's folder, though it is to be shared.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError:
-        raise UserError(
-            f"{ENGINE}=ray needs Ray, which is not installed: pip install 'fishline[ray]'"
-        ) from None
+        raise UserError("Ray is not installed: pip install 'fishline[ray]'") from None
     if ray.is_initialized():
         return ray
     address = os.environ.get(ADDRESS)
@@ -85,7 +86,7 @@ def connect_to_ray() -> Any:
     try:
         ray.init(
             address=address or "local",
-            runtime_env={"env_vars": worker_variables()},
+            runtime_env=_environment(shared),
             log_to_driver=False,
             logging_level=logging.ERROR,
             **({} if address else here),
@@ -93,7 +94,8 @@ def connect_to_ray() -> Any:
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"{ADDRESS}={address}: no Ray cluster answers" if address else "Ray does not start"
         raise UserError(f"{where}: {str(error).strip().splitlines()[0]}") from None
-    _require_shared_folder(ray)
+    if shared:
+        _require_shared_folder(ray)
     return ray
 
 
@@ -106,6 +108,14 @@ def _require_answer(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         raise UserError(f"{ADDRESS}={address}: no Ray cluster answers ({error})") from None
+
+
+def _environment(shared: bool) -> dict[str, Any]:
+    variables = worker_variables()
+    if shared:
+        return {"env_vars": variables}
+    del variables["PYTHONPATH"]
+    return {"env_vars": variables, "py_modules": [str(Path(__file__).parents[1])]}
 
 
 def worker_variables() -> dict[str, str]:

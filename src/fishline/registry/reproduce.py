@@ -13,20 +13,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import click
-import psutil
 
 from fishline.core.dvc import dvc_command
 from fishline.core.errors import UserError
 from fishline.core.files import read_json
 from fishline.core.git import commit_of
 from fishline.core.paths import METRICS, MODELS
+from fishline.core.processes import run_to_end
 from fishline.registry.clone import clone, fetch_data
 from fishline.registry.git_tags import kept
 from fishline.tracking import versions
@@ -141,22 +141,12 @@ def run_stages(place: Path, tags: Mapping[str, str], quiet: bool) -> None:
     Raises:
         UserError: a stage failed.
     """
-    command = dvc_command("repro", "--no-run-cache", "--no-commit", STAGE)
-    process = psutil.Popen(
-        command,
+    code = run_to_end(
+        dvc_command("repro", "--no-run-cache", "--no-commit", STAGE),
         cwd=place,
         env=_environment(place, tags.get("threads", "")),
         stdout=sys.stderr if quiet else None,
     )
-    try:
-        code = process.wait()
-    except BaseException:  # nothing of it may still write while the clone is removed
-        started = [process, *process.children(recursive=True)]
-        for child in started:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(started, timeout=10)
-        raise
     if code:
         raise UserError(f"the stages did not run to their end in {place}; see above")
 

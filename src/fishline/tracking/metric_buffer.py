@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -31,10 +31,14 @@ class MetricBuffer:
 
     What is not sent yet stays in `unsent`, which belongs into every checkpoint: a value is sent
     only after a checkpoint has it, so that a training that is taken up again repeats none.
+
+    Args:
+        stored: names and steps that a training of the same has sent, whose checkpoint is lost.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, stored: Collection[tuple[str, int]] = ()) -> None:
         self.run_id = run_id
+        self._stored = stored
         self.unsent: list[MetricValue] = []
         self._quiet_until = 0.0
 
@@ -42,7 +46,9 @@ class MetricBuffer:
         """Note `values` of this step; None is no value."""
         now = int(time.time() * 1000)
         self.unsent += [
-            MetricValue(key, value, now, step) for key, value in values.items() if value is not None
+            MetricValue(key, value, now, step)
+            for key, value in values.items()
+            if value is not None and (key, step) not in self._stored
         ]
 
     def send(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fishline.core.dvc import stage_param_keys
+from fishline.core.dvc_queue import REVISION
 from fishline.core.files import read_json
 from fishline.core.git import GitError, changed_files, git
 from fishline.core.params import Params
@@ -56,9 +57,11 @@ def _git(*arguments: str) -> str:
 
 
 def dvc_tags(stage: str) -> dict[str, str]:
-    """`dvc.stage`, and `dvc.exp`, the experiment's name, if DVC runs one."""
-    experiment = os.environ.get("DVC_EXP_NAME")
-    return {"dvc.stage": stage} | ({"dvc.exp": experiment} if experiment else {})
+    """`dvc.stage`; in an experiment `dvc.exp`, its name; on a cluster `dvc.queued`, its revision in
+    DVC's queue."""
+    of_experiment = {"dvc.exp": "DVC_EXP_NAME", "dvc.queued": REVISION}
+    known = {tag: os.environ.get(variable) for tag, variable in of_experiment.items()}
+    return {"dvc.stage": stage} | {tag: value for tag, value in known.items() if value}
 
 
 def run_tags(stage: str, tables: Iterable[pd.DataFrame], strategy: str) -> dict[str, str]:

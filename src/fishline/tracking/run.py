@@ -50,7 +50,8 @@ def stage_run(
     client = connect()
     try:
         end_stale_runs(client)
-        known = _unfinished(client, key, run_id)
+        known = _known(client, tags, key, run_id)
+        stored = _stored(client, known) if known and known != run_id else frozenset()
         with _unseeded():
             run = mlflow.start_run(known, log_system_metrics=system_metrics)
         mlflow.set_tags({**tags, PROCESS: _process(psutil.Process()), FINGERPRINT: key})
@@ -66,7 +67,7 @@ def stage_run(
         raise unusable(error) from None
     status = "FAILED"
     try:
-        yield MetricBuffer(run.info.run_id)
+        yield MetricBuffer(run.info.run_id, stored)
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -75,8 +76,14 @@ def stage_run(
         _end(status)
 
 
-def _unfinished(client: mlflow.MlflowClient, key: str, run_id: str | None) -> str | None:
-    """The run to continue: the checkpoint's, or one that broke off before its first metric."""
+def _known(
+    client: mlflow.MlflowClient, tags: Mapping[str, str], key: str, run_id: str | None
+) -> str | None:
+    """The run to continue.
+
+    The checkpoint's; of an experiment that a cluster runs again, as its machine was lost, the one
+    of the first time, whatever became of it; or one that broke off before its first metric.
+    """
     if run_id:
         try:
             run = client.get_run(run_id)
@@ -84,11 +91,25 @@ def _unfinished(client: mlflow.MlflowClient, key: str, run_id: str | None) -> st
             return None
         return run_id if run.info.lifecycle_stage == "active" else None
     experiment = client.get_experiment_by_name(experiment_name())
-    if not key or experiment is None:
+    if experiment is None:
+        return None
+    if revision := tags.get("dvc.queued"):
+        same = f"tags.`dvc.queued` = '{revision}' AND tags.`dvc.stage` = '{tags['dvc.stage']}'"
+        first = client.search_runs([experiment.experiment_id], same)
+        return first[0].info.run_id if first else None
+    if not key:
         return None
     runs = client.search_runs([experiment.experiment_id], f"tags.`{FINGERPRINT}` = '{key}'")
     broken = [r for r in runs if r.info.status in ("KILLED", "FAILED") and not r.data.metrics]
     return broken[0].info.run_id if broken else None
+
+
+def _stored(client: mlflow.MlflowClient, run_id: str) -> frozenset[tuple[str, int]]:
+    """Names and steps of the metrics that a run has."""
+    names = client.get_run(run_id).data.metrics
+    return frozenset(
+        (name, value.step) for name in names for value in client.get_metric_history(run_id, name)
+    )
 
 
 def _end(status: str) -> None:

@@ -1,0 +1,1 @@
+"""Queued experiments on a Ray cluster."""
