@@ -35,7 +35,20 @@ GROUPS = {"fishline": main, "mlflow": mlflow.cli.cli}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 # Programs that only the system knows, and lines of a file that is written by one of them.
-SYSTEM = {"apt-get", "cat", "cd", "cp", "createuser", "curl", "docker", "export", "git", "zensical"}
+SYSTEM = {
+    "apt-get",
+    "ray",
+    "torchrun",
+    "cat",
+    "cd",
+    "cp",
+    "createuser",
+    "curl",
+    "docker",
+    "export",
+    "git",
+    "zensical",
+}
 SYSTEM |= {"pip", "python", "python3", "source", "ssh", "sudo", "systemctl", "useradd", "END"}
 
 # Messages of torch and of the system.
