@@ -30,7 +30,10 @@ def remotes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, s
     with started(clone, f"{server} {artifacts} --port {port} &> ../mlflow.log") as process:
         assert patient_get(f"{uri}/health", process) == "OK"
         clone.run(f"MLFLOW_TRACKING_URI={uri} dvc repro && git add -A && git commit -qm base")
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(uri)
         yield clone, uri
+        mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture
@@ -63,18 +66,18 @@ def runs_of(client: MlflowClient, names: list[str]) -> list[Any]:
     return [run for run in runs if run.data.tags.get("dvc.exp") in names]
 
 
-def check(clone: Clone, uri: str, names: list[str]) -> None:
+def check(clone: Clone, names: list[str]) -> None:
     """Every experiment is here under its name, with two runs, versions and their artifacts."""
     shown = clone.run("dvc exp show --csv")
     assert all(shown.count(f"\n{name},") == 1 for name in names), shown
-    client = MlflowClient(uri)
+    client = MlflowClient()
     runs = runs_of(client, names)
     assert len(runs) == 2 * len(names)
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         (version,) = client.search_model_versions(f"run_id = '{run.info.run_id}'")
         model = f"models:/{version.name}/{version.version}"
-        files = Path(mlflow.artifacts.download_artifacts(model, tracking_uri=uri))
+        files = Path(mlflow.artifacts.download_artifacts(model))
         assert [*files.rglob("model.safetensors")]
         for metric in ("train_loss", "test_accuracy"):
             history = client.get_metric_history(run.info.run_id, metric)
@@ -89,7 +92,7 @@ def test_eight_experiments_on_two_nodes(remotes: tuple[Clone, str], cluster: Any
     names = queue(clone, "-S 'lr=0.001,0.002,0.003,0.004' -S 'seed=1,2'")
     said = clone.run(f"MLFLOW_TRACKING_URI={uri} RAY_ADDRESS={cluster.address} {START} -j 8")
     assert all(f"{name}: done" in said for name in names)
-    check(clone, uri, names)
+    check(clone, names)
     assert "No experiment tasks" in clone.run("dvc queue status")
 
 
@@ -109,7 +112,7 @@ def test_a_lost_node_costs_no_experiment(remotes: tuple[Clone, str], cluster: An
             driver.kill()
     said = (clone.home / "driver.log").read_text()
     assert all(f"{name}: done" in said for name in names)
-    check(clone, uri, names)
+    check(clone, names)
 
 
 def kill_while(node: Any, stage: str) -> None:
