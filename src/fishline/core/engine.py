@@ -27,6 +27,7 @@ Out = TypeVar("Out")
 
 ENGINE = "FISHLINE_ENGINE"
 ADDRESS = "RAY_ADDRESS"
+TOKEN = "~/.ray/auth_token"
 BATCH = 64  # jobs in a task: some hundred milliseconds of work, and 10 MB of pixels at 224
 AHEAD = 4  # tasks for each processor that run, wait, or are done and not yet asked for
 # How variables begin that workers need, too.
@@ -74,6 +75,7 @@ def connect_to_ray(shared: bool = True) -> Any:
             this project's folder, though it is to be shared.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _show_token()
     try:
         import ray
     except ImportError:
@@ -92,11 +94,26 @@ def connect_to_ray(shared: bool = True) -> Any:
             **({} if address else here),
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"{ADDRESS}={address}: no Ray cluster answers" if address else "Ray does not start"
-        raise UserError(f"{where}: {str(error).strip().splitlines()[0]}") from None
+        reason = str(error).strip().splitlines()[0]
+        if not address:
+            raise UserError(f"Ray does not start: {reason}") from None
+        raise UserError(
+            f"{ADDRESS}={address}: the cluster does not let this process in: {reason}. If it was "
+            f"started with a token, that must lie here in {TOKEN} as well"
+        ) from None
     if shared:
         _require_shared_folder(ray)
     return ray
+
+
+def _show_token() -> None:
+    """Use the cluster's token if there is one, as `ray start` does by itself.
+
+    https://docs.ray.io/en/latest/ray-security/token-auth.html
+    """
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN
+    if "RAY_AUTH_TOKEN" in os.environ or Path(file).expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _require_answer(address: str | None) -> None:

@@ -16,6 +16,7 @@ from fishline.core.engine import ADDRESS, ENGINE, connect_to_ray, engine_name
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, commit_of, git
 from fishline.core.params import Device, load_params
+from fishline.core.text import many
 
 LOCK = Path("requirements.txt")
 OLDEST = (3, 11)
@@ -120,8 +121,8 @@ def engine() -> Iterator[Check]:
         there = ray.cluster_resources()
         ray.shutdown()
         yield ok(
-            f"Ray {ray.__version__} at {os.environ[ADDRESS]}: {machines} machines, "
-            f"{there.get('CPU', 0):.0f} processors, {there.get('GPU', 0):.0f} GPUs"
+            f"Ray {ray.__version__} at {os.environ[ADDRESS]}: {many(machines, 'machine')}, "
+            f"{many(int(there.get('CPU', 0)), 'processor')}, {many(int(there.get('GPU', 0)), 'GPU')}"
         )
 
 
