@@ -120,10 +120,12 @@ def engine() -> Iterator[Check]:
         machines = sum(node["Alive"] for node in ray.nodes())
         there = ray.cluster_resources()
         ray.shutdown()
-        yield ok(
-            f"Ray {ray.__version__} at {os.environ[ADDRESS]}: {many(machines, 'machine')}, "
-            f"{many(int(there.get('CPU', 0)), 'processor')}, {many(int(there.get('GPU', 0)), 'GPU')}"
+        has = (
+            many(machines, "machine"),
+            many(int(there.get("CPU", 0)), "processor"),
+            many(int(there.get("GPU", 0)), "GPU"),
         )
+        yield ok(f"Ray {ray.__version__} at {os.environ[ADDRESS]}: {', '.join(has)}")
 
 
 def _wanted() -> Device:
