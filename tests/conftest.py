@@ -48,9 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
-    """Ray in this process, with two processors."""
+    """Ray in this process, with two processors; a file's own, as workers keep its environment."""
     import ray
 
     with pytest.MonkeyPatch.context() as patch:

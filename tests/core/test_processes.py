@@ -25,11 +25,12 @@ def test_an_interruption_ends_it_with_its_children(
     deaf = "signal.signal(15, signal.SIG_IGN); open('deaf', 'w'); time.sleep(60)"
     code = f"import signal, time; {deaf}"
     pids: list[psutil.Process] = []
+    others = set(psutil.Process().children(recursive=True))
 
     def interrupt(*_: object) -> None:
         if (tmp_path / "deaf").exists():
             signal.setitimer(signal.ITIMER_REAL, 0)
-            pids.extend(psutil.Process().children(recursive=True))
+            pids.extend({*psutil.Process().children(recursive=True)} - others)
             raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from fishline.cli.main import main
 from fishline.core.errors import UserError
-from fishline.serving import answer_table, predict_table, ray_answers
+from fishline.serving import answer_table, ray_answers
 from fishline.serving.answer_table import AnswerTable
 from fishline.serving.predictor import Answer, Predictor
 
@@ -256,26 +256,7 @@ def test_a_bucket(project: Path, bucket: str) -> None:
     assert_same_but_for_the_place(printed(f"{bucket}/photos"), expected)
 
 
-@pytest.fixture(scope="module")
-def ray(bucket: str) -> Iterator[Any]:
-    """Ray with two processors in this process; its workers inherit the bucket's address."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(Path(predict_table.__file__).parents[2]))
-        import ray
-
-        ray.init(
-            address="local",  # whatever other cluster there is
-            num_cpus=2,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            log_to_driver=False,
-        )
-        yield ray
-        ray.shutdown()
-
-
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("bucket", "ray_cluster")  # in this order: workers know the bucket
 def test_ray_gives_the_same_answers_and_goes_on(
     project: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +277,7 @@ def test_ray_gives_the_same_answers_and_goes_on(
     )
 
 
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("bucket", "ray_cluster")  # in this order: workers know the bucket
 def test_what_a_worker_of_ray_says_reaches_the_user(project: Path) -> None:
     Path("list.txt").write_text("http://127.0.0.1:1/a.jpg")
     done = call("list.txt", "--out", "answers.parquet", "--engine", "ray")
