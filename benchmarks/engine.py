@@ -56,7 +56,7 @@ class Memory(threading.Thread):
         if not command.startswith("ray::"):
             return
         self.worker = max(self.worker, process.memory_full_info().uss / 2**20)
-        if self._kill_at and time.monotonic() > self._kill_at and "IDLE" not in command:
+        if self._kill_at and time.monotonic() > self._kill_at and "_work_through" in command:
             process.kill()
             self.killed, self._kill_at = self.killed + 1, None
 

@@ -50,20 +50,6 @@ def test_a_cluster_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         list(map_on_engine(str, [1]))
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_token_that_lies_here_is_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool
-) -> None:
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    monkeypatch.setenv("RAY_AUTH_MODE", "")
-    monkeypatch.delenv("RAY_AUTH_MODE")
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-    if there:
-        (tmp_path / "token").write_text("secret")
-    engine._show_token()
-    assert os.environ.get("RAY_AUTH_MODE") == ("token" if there else None)
-
-
 def test_one_gpu_takes_one_job_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FISHLINE_ENGINE", raising=False)
     assert isinstance(map_on_engine(str, [1], gpus=1), map)
@@ -127,7 +113,9 @@ def test_a_task_that_always_dies_is_no_traceback(on_ray: None) -> None:
     def die(_: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(UserError, match="died on Ray four times"):
+    with pytest.raises(
+        UserError, match=r"Ray gave up on a task after 3 retries \(WorkerCrashedError"
+    ):
         list(map_on_engine(die, [0]))
 
 

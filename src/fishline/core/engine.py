@@ -27,8 +27,8 @@ Out = TypeVar("Out")
 
 ENGINE = "FISHLINE_ENGINE"
 ADDRESS = "RAY_ADDRESS"
-TOKEN = "~/.ray/auth_token"
 BATCH = 64  # jobs in a task: some hundred milliseconds of work, and 10 MB of pixels at 224
+RETRIES = 3  # of a task whose worker died
 AHEAD = 4  # tasks for each processor that run, wait, or are done and not yet asked for
 # How variables begin that workers need, too.
 PASSED_ON = ("DVC_", "MLFLOW_", "FISHLINE_", "AWS_", "FSSPEC_")
@@ -75,7 +75,6 @@ def connect_to_ray(shared: bool = True) -> Any:
             this project's folder, though it is to be shared.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    _show_token()
     try:
         import ray
     except ImportError:
@@ -98,22 +97,12 @@ def connect_to_ray(shared: bool = True) -> Any:
         if not address:
             raise UserError(f"Ray does not start: {reason}") from None
         raise UserError(
-            f"{ADDRESS}={address}: the cluster does not let this process in: {reason}. If it was "
-            f"started with a token, that must lie here in {TOKEN} as well"
+            f"{ADDRESS}={address}: the cluster does not let this process in: {reason}. Where `ray "
+            "start` spoke of a token, set RAY_AUTH_MODE=token; the token lies in ~/.ray/auth_token"
         ) from None
     if shared:
         _require_shared_folder(ray)
     return ray
-
-
-def _show_token() -> None:
-    """Use the cluster's token if there is one, as `ray start` does by itself.
-
-    https://docs.ray.io/en/latest/ray-security/token-auth.html
-    """
-    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN
-    if "RAY_AUTH_TOKEN" in os.environ or Path(file).expanduser().is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _require_answer(address: str | None) -> None:
@@ -169,7 +158,7 @@ def _on_ray(work: Callable[[In], Out], jobs: Iterable[In], batch: int, gpus: int
     """Tasks of one processor and one thread each, and never many results at once."""
     ray = connect_to_ray()
     shared = ray.put(work)  # sent to each machine once
-    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=3)(_work_through)
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_work_through)
     waiting: deque[Any] = deque()
     remaining = iter(jobs)
     try:
@@ -189,10 +178,12 @@ def _results(ray: Any, waiting: deque[Any]) -> Any:
     reference = waiting.popleft()
     try:
         return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-        raise UserError(f"a task died on Ray four times: {error}") from None
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error  # what `work` raised, or Ray itself
+        if not isinstance(cause, ray.exceptions.RayError):
+            raise cause from None
+        what = f"{type(cause).__name__}: {str(cause).strip().splitlines()[0]}"
+        raise UserError(f"Ray gave up on a task after {RETRIES} retries ({what})") from None
 
 
 def _work_through(work: Callable[[In], Out], jobs: list[In], folder: Path) -> list[Out]:
