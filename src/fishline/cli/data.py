@@ -1,0 +1,99 @@
+"""`fishline ingest`, `audit` and `curve`: the commands for a user's photographs.
+
+Thin: each command imports its module when it is called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from fishline.cli.help import InProject
+
+
+@click.command()
+@click.argument("source", type=click.Path())
+@click.option("--dry-run", is_flag=True, help="Show what would be taken; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: the tables as JSON.")
+@click.option(
+    "--link",
+    type=click.Choice(["copy", "hardlink", "move"]),
+    default="copy",
+    show_default=True,
+    help="hardlink: share the files with SOURCE; change them in neither. "
+    "move: take them out of SOURCE once all are here.",
+)
+def ingest(
+    source: str, dry_run: bool, as_json: bool, link: Literal["copy", "hardlink", "move"]
+) -> None:
+    """Bring photographs into data/raw, versioned by DVC.
+
+    SOURCE is a folder, a bucket or an archive (zip, tar) with a folder for each species, at any
+    depth. What is in a bucket is downloaded first.
+
+    \b
+    fishline ingest ~/Photographs --dry-run
+    fishline ingest photographs.zip
+    fishline ingest s3://bucket/photographs
+    """
+    from fishline.data.ingest.ingest import ingest
+
+    if as_json and not dry_run:
+        raise click.UsageError("--json is for --dry-run")
+    ingest(source, dry_run, link, as_json)
+
+
+@click.command(cls=InProject)
+@click.option(
+    "--originals",
+    "record",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV (file, original) that says which photograph each file shows, instead of the pixels.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
+def audit(record: Path | None, as_json: bool) -> None:
+    """Test whether a split leaks copies into the test set.
+
+    Nothing can be learnt from labels drawn by lot, so a test accuracy above chance is memory.
+
+    \b
+    fishline audit
+    fishline audit --originals originals.csv
+    """
+    from fishline.studies.leak_audit import main
+
+    main(record, as_json)
+
+
+@click.command(cls=InProject)
+@click.option(
+    "--photographs",
+    default="1,2,5,10,all",
+    show_default=True,
+    help="Numbers of photographs of each new species to fine-tune with.",
+)
+@click.option(
+    "--draws",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How often each number is drawn and trained with.",
+)
+def curve(photographs: str, draws: int) -> None:
+    """Test how many photographs of a species are enough.
+
+    Fine-tunes the base model with few of the training photographs, drawn at random, and tests on
+    the test images. Writes plots/curve.png and .csv, and one MLflow run.
+
+    \b
+    fishline curve
+    fishline curve --photographs 3,20,all --draws 2
+    """
+    from fishline.studies.learning_curve import main
+
+    main(photographs, draws)
+
+
+COMMANDS = [ingest, audit, curve]

@@ -1,0 +1,153 @@
+"""`fishline predict`, `app` and `queue`: the commands for who asks models, and trains many.
+
+Thin: each command imports its module when it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from fishline.cli.help import InProject, WithStore, require_store
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(), metavar="SOURCE...")
+@click.option(
+    "--model",
+    default="fish-finetuned@champion",
+    show_default=True,
+    help="fish-base/3, fish-base@champion, a run id, or a folder such as models/finetuned.",
+)
+@click.option("--json", "form", flag_value="json", help="A JSON object a line.")
+@click.option("--csv", "form", flag_value="csv", help="A table, with each species' probability.")
+@click.option("--text", "form", flag_value="text", default="text", hidden=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="TABLE.parquet",
+    help="Write a table instead, a folder of Parquet files, and go on where it was broken off.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    help="What computes the table: this machine, or Ray's cluster at $RAY_ADDRESS. "
+    "[default: $FISHLINE_ENGINE, else local]",
+)
+def predict(
+    sources: tuple[str, ...],
+    model: str,
+    form: Literal["text", "json", "csv"],
+    out: Path | None,
+    engine: Literal["local", "ray"] | None,
+) -> None:
+    """Say which species is on each photograph.
+
+    SOURCE is a photograph, a folder or bucket that is searched at any depth, or a list: a .txt file
+    with a path or URL a line. A photograph unlike all that the model was trained on is `unknown`.
+    Exits with 1 if one could not be read.
+
+    \b
+    fishline predict catch.jpg
+    fishline predict --csv ~/Photographs > species.csv
+    fishline predict s3://bucket/2024 --out answers.parquet --engine ray
+    """
+    if not Path(model).is_dir():
+        require_store()
+    if out is None:
+        from fishline.serving.predict import predict
+
+        if engine:
+            raise click.UsageError("--engine is for --out")
+        sys.exit(1 if predict(sources, model, form) else 0)
+    if form != "text":
+        raise click.UsageError(f"--{form} is for what is printed, --out writes Parquet")
+    if out.suffix != ".parquet":
+        raise click.UsageError(f"--out {out}: name a table that ends in .parquet")
+    from fishline.core.engine import engine_name
+    from fishline.serving.predict_table import predict_table
+
+    sys.exit(1 if predict_table(sources, model, out, engine or engine_name()) else 0)
+
+
+@click.command(cls=WithStore)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--max-upload-mb",
+    default=25,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="The largest photograph that is taken.",
+)
+def app(host: str, port: int, max_upload_mb: int) -> None:
+    """Open a page to drop photographs on.
+
+    It says what is on them, with each species' probability and what the model looked at.
+    Ctrl-C ends it.
+
+    \b
+    fishline app
+    fishline app --port 8502
+    """
+    from fishline.serving.app.launch import app
+
+    app(host, port, max_upload_mb)
+
+
+@click.group()
+def queue() -> None:
+    """Run queued experiments on a cluster.
+
+    \b
+    dvc exp run --queue -S 'lr=0.001,0.003'
+    fishline queue start --ray
+    """
+
+
+@queue.command(cls=InProject)
+@click.option(
+    "--ray", is_flag=True, help="On the Ray cluster of RAY_ADDRESS, or Ray on this machine."
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="How many at once. By default as many as the cluster has room for.",
+)
+@click.option(
+    "--cpus",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Processors of each experiment, and its threads.",
+)
+@click.option(
+    "--gpus",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="GPUs of each experiment; 0.5 shares one between two.",
+)
+def start(ray: bool, jobs: int | None, cpus: int, gpus: float) -> None:
+    """Run what `dvc exp run --queue` has queued.
+
+    Each experiment in a clone of its own, on whatever machine has room. Needs a git remote, a DVC
+    remote and an MLflow server. Results come back, as if `dvc queue start` had run them here; what
+    failed stays queued, and the exit code is 1.
+
+    \b
+    fishline queue start --ray -j 8
+    fishline queue start --ray --cpus 4 --gpus 1
+    """
+    if not ray:
+        raise click.UsageError("--ray runs them on a cluster; here, `dvc queue start` does")
+    from fishline.cluster.start import main
+
+    sys.exit(1 if main(jobs, cpus, gpus) else 0)
+
+
+COMMANDS = [predict, app, queue]
