@@ -109,12 +109,16 @@ def test_a_task_whose_worker_is_killed_runs_again(on_ray: None, tmp_path: Path) 
     assert len([*tmp_path.iterdir()]) == 3
 
 
-def test_a_task_that_always_dies_is_no_traceback(on_ray: None) -> None:
+def test_a_task_that_always_dies_is_no_traceback(
+    on_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "RETRIES", 1)
+
     def die(_: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(
-        UserError, match=r"Ray gave up on a task after 3 retries \(WorkerCrashedError"
+        UserError, match=r"Ray gave up on a task, tried 2 times \(WorkerCrashedError"
     ):
         list(map_on_engine(die, [0]))
 

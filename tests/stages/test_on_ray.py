@@ -9,6 +9,7 @@ import torch
 from fishline.core.folders import remaking
 from fishline.core.params import Data, Params, load_params
 from fishline.data.cache import Cache
+from fishline.data.prepare import links
 from fishline.models.artifact import ModelConfig, build, save
 from fishline.models.feature_packing import make_features
 from fishline.stages.preprocess import preprocess
@@ -48,6 +49,7 @@ def test_cache_and_features_are_the_same_bytes(
     on_ray: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(links, "BLOCK", 5)  # pictures of several blocks are compared
     draw_tree(tmp_path / "data", {"Bream": 5, "Trout": 7})
     (tmp_path / "data/Trout/broken.png").write_bytes(b"no picture")
     run(tmp_path / "ray", tmp_path / "data", params)

@@ -183,7 +183,7 @@ def _results(ray: Any, waiting: deque[Any]) -> Any:
         if not isinstance(cause, ray.exceptions.RayError):
             raise cause from None
         what = f"{type(cause).__name__}: {str(cause).strip().splitlines()[0]}"
-        raise UserError(f"Ray gave up on a task after {RETRIES} retries ({what})") from None
+        raise UserError(f"Ray gave up on a task, tried {RETRIES + 1} times ({what})") from None
 
 
 def _work_through(work: Callable[[In], Out], jobs: list[In], folder: Path) -> list[Out]:

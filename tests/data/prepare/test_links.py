@@ -66,15 +66,3 @@ def test_a_pair_at_the_limit_is_there(tmp_path: Path) -> None:
     there = pairs(search(thumbnails, tmp_path))
     assert near.sum() > 50
     assert all(there[2 * number, 2 * number + 1] for number in np.flatnonzero(near).tolist())
-
-
-def test_ray_gives_the_same_bytes(
-    on_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(links, "BLOCK", 64)
-    there = search(draw(), tmp_path)
-    monkeypatch.setenv("FISHLINE_ENGINE", "local")
-    for here, part in zip(search(draw(), tmp_path), there, strict=True):
-        assert len(here) > 50
-        assert here.dtype == part.dtype
-        np.testing.assert_array_equal(here, part)
