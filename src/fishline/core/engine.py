@@ -27,7 +27,7 @@ Out = TypeVar("Out")
 
 ENGINE = "FISHLINE_ENGINE"
 ADDRESS = "RAY_ADDRESS"
-BATCH = 64  # jobs in a task: some hundred milliseconds of work, and 10 MB of pixels at 224
+BATCH = 64  # short jobs in a task, which costs Ray a millisecond
 RETRIES = 3  # of a task whose worker died
 AHEAD = 4  # tasks for each processor that run, wait, or are done and not yet asked for
 # How variables begin that workers need, too.
