@@ -161,6 +161,20 @@ def test_the_photographs_alone_decide(make: Maker, digests: Digests, history: st
     assert digests(make(list(reversed(range(24))), old)) == expected
 
 
+def test_a_large_cache_has_more_files_and_uses_a_small_one(
+    make: Maker, digests: Digests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = make(range(24))
+    monkeypatch.setattr(packing, "LARGE", 25)
+    large = make(range(25), small)
+    assert make.decoded == [24]
+    names = {f"{sha256(number)[:3]}.npy" for number in range(25)}
+    assert {path.name for path in (large / "pixels").iterdir()} == names
+    assert Cache(large).digests() == sorted(map(sha256, range(25)))
+    assert digests(make(range(24), large)) == digests(small)
+    assert make.decoded == []
+
+
 @pytest.mark.parametrize(("before", "after"), [(24, 25), (25, 24), (0, 1)])
 def test_one_photograph_changes_one_file(
     make: Maker, digests: Digests, before: int, after: int

@@ -12,20 +12,19 @@ import torch
 
 from fishline.core.errors import UserError
 from fishline.core.folders import remaking
-from fishline.core.params import Params, Training, load_params
+from fishline.core.params import Params, Training
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
 from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.features import Features
 from fishline.data.prepare.packing import pack, pixels_packing
 from fishline.models import feature_packing
-from fishline.models.artifact import ModelConfig, Normalize, build, load, save
+from fishline.models.artifact import ModelConfig, Normalize, build, load
 from fishline.models.feature_packing import make_features
 from fishline.models.trained_model import TrainedModel
 from fishline.models.transfer import freeze
 from fishline.training.trainer import Trainer
 
-ROOT = Path(__file__).parents[2]
 SIZE = 48
 THIRD = (0.3, 0.3, 0.3)
 SPECIES = ("Bream", "Trout")
@@ -46,18 +45,6 @@ def cache_of(folder: Path, numbers: Sequence[int]) -> Cache:
     digests = {digest(number): digest(number) for number in numbers}
     pack(digests, decode, pixels_packing(SIZE), folder / "nowhere", folder)
     return Cache(folder)
-
-
-@pytest.fixture
-def params(tmp_path: Path) -> Params:
-    """Of a model that starts from one that was trained here."""
-    config = ModelConfig("fishline", SPECIES, SIZE, THIRD, THIRD, "grouped")
-    torch.manual_seed(0)
-    save(tmp_path / "start", build(config), config)
-    own = load_params(ROOT / "params.yaml")
-    weights = str(tmp_path / "start/model.safetensors")
-    model = own.model.model_copy(update={"name": "fishline", "weights": weights})
-    return own.model_copy(update={"model": model, "device": "cpu"})
 
 
 @pytest.fixture

@@ -4,32 +4,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-import torch
 
 from fishline.core.folders import remaking
-from fishline.core.params import Data, Params, load_params
+from fishline.core.params import Data, Params
 from fishline.data.cache import Cache
 from fishline.data.prepare import links
-from fishline.models.artifact import ModelConfig, build, save
 from fishline.models.feature_packing import make_features
 from fishline.stages.preprocess import preprocess
 
-ROOT = Path(__file__).parents[2]
-HALF = (0.5, 0.5, 0.5)
 SIZE = 48
 SPECIES = ("Bream", "Trout")
-
-
-@pytest.fixture
-def params(tmp_path: Path) -> Params:
-    """Of a network whose weights lie in a file here."""
-    config = ModelConfig("fishline", SPECIES, SIZE, HALF, HALF, "grouped")
-    torch.manual_seed(0)
-    save(tmp_path / "start", build(config), config)
-    own = load_params(ROOT / "params.yaml")
-    weights = str(tmp_path / "start/model.safetensors")
-    model = own.model.model_copy(update={"name": "fishline", "weights": weights})
-    return own.model_copy(update={"model": model, "device": "cpu", "views": 2})
 
 
 def run(folder: Path, data: Path, params: Params) -> None:
@@ -38,7 +22,8 @@ def run(folder: Path, data: Path, params: Params) -> None:
     assert counts == {"images": 12, "photographs": 12, "rejected": 1, "species": 2}
     features = folder / "features"
     with remaking(features) as new:
-        assert make_features(params, Cache(folder / "cache"), features, new) == 12
+        twice = params.model_copy(update={"views": 2})
+        assert make_features(twice, Cache(folder / "cache"), features, new) == 12
 
 
 def test_cache_and_features_are_the_same_bytes(

@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import click
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from fishline.cluster.experiment import WAITING, Outcome
@@ -25,7 +24,7 @@ from fishline.core.dvc import dvc, exp_git_remote
 from fishline.core.dvc_queue import Queued
 from fishline.core.engine import connect_to_ray
 from fishline.core.errors import UserError
-from fishline.core.files import write_text
+from fishline.core.files import one_at_a_time, write_text
 from fishline.core.git import GitError, git
 from fishline.tracking.provenance import project_root
 
@@ -67,14 +66,11 @@ def _alone(root: Path) -> Iterator[None]:
     Raises:
         UserError: one does.
     """
-    (root / ".fishline").mkdir(exist_ok=True)
-    try:
-        with FileLock(root / ".fishline/queue.lock", timeout=0):
-            if dvc_queue.workers(root):
-                raise UserError("DVC's workers run this queue; `dvc queue stop` ends them")
-            yield
-    except Timeout:
-        raise UserError("another `fishline queue start` runs this queue") from None
+    busy = "another `fishline queue start` runs this queue"
+    with one_at_a_time(root / ".fishline/queue.lock", busy):
+        if dvc_queue.workers(root):
+            raise UserError("DVC's workers run this queue; `dvc queue stop` ends them")
+        yield
 
 
 def _require_runnable(root: Path, experiments: Sequence[Queued]) -> None:

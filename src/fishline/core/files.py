@@ -38,6 +38,29 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def one_at_a_time(lock: Path, busy: str) -> Iterator[None]:
+    """While this lasts, no other process is here by the file `lock`.
+
+    Raises:
+        UserError: one is, which `busy` says; or the file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    own = FileLock(lock, timeout=0)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        own.acquire()
+    except Timeout:
+        raise UserError(busy) from None
+    except OSError as error:
+        raise UserError(f"{lock.parent} cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        own.release()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

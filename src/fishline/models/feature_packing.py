@@ -54,13 +54,14 @@ def make_features(params: Params, cache: Cache, old: Path, new: Path) -> int:
     normalize = Normalize(ModelConfig(name, (), size, mean, std, split=""))
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, new / WEIGHTS)
     frozen = frozen_digest(network, normalize, size)
-    if device.type == "cpu" and (old / ONNX).is_file() and _frozen(old) == frozen:
-        link_or_copy(old / ONNX, new / ONNX)
-    layers: Layers = OnGPU(Frozen(network, normalize), device)
     if device.type == "cpu":
-        if not (new / ONNX).exists():
+        if (old / ONNX).is_file() and _frozen(old) == frozen:
+            link_or_copy(old / ONNX, new / ONNX)
+        else:
             export(Frozen(network, normalize), size, new / ONNX)
-        layers = OnProcessor(new / ONNX)
+        layers: Layers = OnProcessor(new / ONNX)
+    else:
+        layers = OnGPU(Frozen(network, normalize), device)
     head = network.classifier[-1]
     assert isinstance(head, nn.Linear)
     packing = features_packing(params, frozen, head.in_features, device)

@@ -8,15 +8,14 @@ hold whole rows, and the next start asks about the photographs that have none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from fishline.core.errors import UserError
-from fishline.core.files import replacing
+from fishline.core.files import one_at_a_time, replacing
 from fishline.serving.photographs import shown
 from fishline.serving.predictor import Answer, Predictor
 
@@ -79,17 +78,11 @@ class AnswerTable:
         foreign = self.folder.exists() and not self.folder.is_dir()
         if foreign or any(not p.match("part-*.parquet") for p in self._entries()):
             raise UserError(f"{self.folder} is there and no table of answers: name another --out")
-        lock = FileLock(self.folder / ".lock")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+        busy = f"another process writes {self.folder}: wait for its end"
+        with one_at_a_time(self.folder / ".lock", busy):
             for left in self.folder.glob(".part-*"):  # by a process that was killed
-                left.unlink()
-        except Timeout:
-            raise UserError(f"another process writes {self.folder}: wait for its end") from None
-        except OSError as error:
-            raise UserError(f"{self.folder} cannot be written: {error.strerror}") from None
-        with lock:
+                with suppress(OSError):  # whoever cannot remove it is told when writing the first
+                    left.unlink()
             yield
 
     def _entries(self) -> list[Path]:

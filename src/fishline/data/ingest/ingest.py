@@ -10,10 +10,9 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fishline.core.dvc import dvc
 from fishline.core.errors import UserError
+from fishline.core.files import one_at_a_time
 from fishline.core.params import PATH, Params, load_params
 from fishline.data.ingest.archives import quoted
 from fishline.data.ingest.bring import bring
@@ -95,12 +94,7 @@ def _require_checkout() -> None:
 @contextmanager
 def _staging() -> Iterator[Path]:
     """A folder for unfinished work on the disk of data/raw; one ingest at a time has it."""
-    LOCK.parent.mkdir(exist_ok=True)
-    try:
-        lock = FileLock(LOCK, timeout=0).acquire()
-    except Timeout:
-        raise UserError("another ingest is running in this project: wait for its end") from None
-    with lock:
+    with one_at_a_time(LOCK, "another ingest is running in this project: wait for its end"):
         if STAGING.exists():
             note = f"An ingest was cut off; what it brought into {RAW} is whole and stays."
             print(note, file=sys.stderr)

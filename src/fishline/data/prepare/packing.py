@@ -15,6 +15,7 @@ is a job of its own (core/engine.py), written by whoever makes its records, one 
 from __future__ import annotations
 
 import hashlib
+import string
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from tqdm import tqdm
 from fishline.core.engine import map_on_engine
 from fishline.core.files import link_or_copy, read_json, replacing, write_json
 from fishline.data import decode
-from fishline.data.cache import digests_of, packed_files
+from fishline.data.cache import digests_of
 from fishline.data.decode import THUMBNAIL, Decoded
 
 LARGE = 2**18  # photographs from which a file's name has three digits: 37 MB at 224 pixels
@@ -166,12 +167,12 @@ def earlier(folder: Path, packing: Packing[T], name: str) -> dict[str, np.void]:
         same = False
     usable: dict[str, np.void] = {}
     digits = Path(name).stem
-    for path in packed_files(folder / packing.field) if same else ():
-        if not (path.stem.startswith(digits) or digits.startswith(path.stem)):
-            continue
+    # The old cache may have been of the other size.
+    stems = sorted({digits[:2], digits, *(digits + more for more in string.hexdigits[:16])})
+    for path in (folder / packing.field / f"{stem}.npy" for stem in stems if same):
         try:
             records = np.load(path, mmap_mode="r")
-        except Exception:  # a damaged header may raise anything
+        except Exception:  # none there, or damaged: a header may raise anything
             continue
         if records.dtype == packing.record and all(_checksum(r) == r["crc32"] for r in records):
             usable |= zip(digests_of(records), records, strict=True)
