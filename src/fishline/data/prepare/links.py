@@ -31,6 +31,7 @@ from tqdm import tqdm
 from fishline.core.engine import map_on_engine
 from fishline.data.prepare.rings import (
     ALIKE,
+    SHAPE,
     Floats,
     Floats64,
     Rings,
@@ -112,13 +113,13 @@ def _describe_block(
     """Store the descriptors of a block; the second moments of its magnitudes."""
     rows = np.array(block)
     rings = describe(take(rows), aspects[rows], reach[rows])
-    np.save(_file(folder, block), rings)
+    rings.tofile(_file(folder, block))
     magnitudes = _magnitudes(rings)
     return magnitudes.T @ magnitudes
 
 
 def _file(folder: Path, block: range) -> Path:
-    return folder / f"{block.start}.npy"
+    return folder / f"{block.start}.rings"
 
 
 def _magnitudes(rings: Rings) -> Floats:
@@ -127,7 +128,8 @@ def _magnitudes(rings: Rings) -> Floats:
 
 
 def _read(folder: Path, directions: Floats, block: range) -> _Block:
-    rings = np.load(_file(folder, block))
+    # No .npy: several threads that parse headers at once fail in CPython 3.11 (gh-106905).
+    rings = np.fromfile(_file(folder, block), np.complex64).reshape(len(block), *SHAPE)
     magnitudes = _magnitudes(rings)
     along = magnitudes @ directions
     left = np.sum(magnitudes**2, axis=1) - np.sum(along**2, axis=1)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import string
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ from fishline.data.cache import digests_of
 from fishline.data.decode import THUMBNAIL, Decoded
 
 LARGE = 2**18  # photographs from which a file's name has three digits: 37 MB at 224 pixels
+
+# Several threads that parse headers of .npy at once fail in CPython 3.11 (gh-106905).
+_PARSING = threading.Lock()
 
 In = TypeVar("In")
 T = TypeVar("T")
@@ -171,7 +175,8 @@ def earlier(folder: Path, packing: Packing[T], name: str) -> dict[str, np.void]:
     stems = sorted({digits[:2], digits, *(digits + more for more in string.hexdigits[:16])})
     for path in (folder / packing.field / f"{stem}.npy" for stem in stems if same):
         try:
-            records = np.load(path, mmap_mode="r")
+            with _PARSING:
+                records = np.load(path, mmap_mode="r")
         except Exception:  # none there, or damaged: a header may raise anything
             continue
         if records.dtype == packing.record and all(_checksum(r) == r["crc32"] for r in records):

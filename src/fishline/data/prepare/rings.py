@@ -28,6 +28,7 @@ SAME = 0.965  # correlation from which two pictures count as one photograph
 ALIKE = 0.935  # from here on, different photographs look alike: the search goes this far
 
 _RINGS, _ANGLES, _FREQUENCIES = 16, 64, 12
+SHAPE = (_RINGS, _FREQUENCIES)  # of the coefficients of a picture
 _RADII = np.linspace(0.08, 0.86, _RINGS)  # of half the shorter side
 _STEPS = 192  # angles at which two pictures are compared
 _BLANK = 15.0  # norm, in grey levels, below which there is no structure: rounding alone gives 5
