@@ -100,7 +100,7 @@ def measure(
     memory.start()
     memory.kill_after(kill)
     start = time.perf_counter()
-    data = Data(dir=str(photographs), conflicts="drop")
+    data = Data(dir=str(photographs), conflicts="drop", personal="drop")
     preprocess(data, params.species, params.image_size, folder / "cache")
     middle = time.perf_counter()
     memory.kill_after(kill)

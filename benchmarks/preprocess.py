@@ -44,7 +44,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def one_round(folder: Path, files: list[Path], size: int) -> tuple[float, float, float]:
     species = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    data = Data(dir=str(folder), conflicts="fail")
+    data = Data(dir=str(folder), conflicts="fail", personal="drop")
     with tempfile.TemporaryDirectory() as temporary:
         cache = Path(temporary, "cache")
         loop = seconds(lambda: plain_loop(files, size))

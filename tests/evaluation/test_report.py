@@ -22,6 +22,7 @@ from fishline.data.dataset import Images
 from fishline.data.prepare.colour_baseline import ColourBaseline
 from fishline.evaluation import figures
 from fishline.evaluation.comparison import Comparison, FreezeVariant
+from fishline.evaluation.metrics import Shared
 from fishline.evaluation.mistakes import COUNT, mistakes, write_mistakes
 from fishline.evaluation.replicates import Replicates
 from fishline.evaluation.report import CARD, card, write_report
@@ -58,7 +59,7 @@ def make_images() -> Callable[..., Images]:
         names = np.array(species)[labels]
         table = pd.DataFrame({"species": names})
         table["file"] = [f"{name}/{i:02}.png" for i, name in enumerate(names)]
-        table["original"] = [f"{name}/{i % 6}" for i, name in enumerate(names)]
+        table["original"] = table["group"] = [f"{name}/{i % 6}" for i, name in enumerate(names)]
         table["sha256"] = [f"{i:064}" for i in range(12)]
         rows = torch.arange(12)
         return Images(torch.from_numpy(pixels), rows, torch.from_numpy(labels), species, table)
@@ -97,6 +98,7 @@ def findings(tested: TestRun, make_images: Callable[..., Images]) -> ReportData:
         counts=counts(table, tested.config.species),
         recipe=recipe("finetuned", tested, HISTORY, PARAMS),
         audits={"finetune": audit},
+        shared=[Shared("haul <1>", 8, 0.875, 4, 0.5)],
         colour_baseline=ColourBaseline(0.25, 1.0),
         shown=mistakes(tested, test, aspects),
         curves=figures.curves_svg(HISTORY),
@@ -233,6 +235,8 @@ def test_a_split_that_leaks_is_named(findings: ReportData, tmp_path: Path) -> No
     leaky = PARAMS.model_copy(
         update={"split": PARAMS.split.model_copy(update={"strategy": "random"})}
     )
+    audits = {"finetune": findings.audits["finetune"] | {"test_images_with_a_copy_in_train": 3}}
+    findings = replace(findings, audits=audits)
     write_report(tmp_path / "report.html", [findings], leaky)
     text = (tmp_path / "report.html").read_text()
     assert "these accuracies are not those of new photographs" in text

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fishline.evaluation import statistics
-from fishline.evaluation.statistics import accuracy_interval, difference, mcnemar
+from fishline.evaluation.statistics import accuracy_interval, difference, mcnemar, sign_flip
 
 
 def predictions(right: Sequence[Sequence[int]], species: Sequence[str] = ()) -> pd.DataFrame:
@@ -124,3 +124,36 @@ def test_the_interval_holds_the_accuracy_that_stands_beside_it(right: list[list[
 
 def test_of_no_image_anything_is_possible() -> None:
     assert accuracy_interval(predictions([])) == (0.0, 1.0)
+
+
+# Groups of several photographs, such as trips.
+
+
+def trips(right: Sequence[int], group: Sequence[int]) -> pd.DataFrame:
+    """A photograph for each of `right`, of the trip that `group` has in its place."""
+    return predictions([[hit] for hit in right]).assign(group=[str(trip) for trip in group])
+
+
+def test_trips_are_the_trials_of_the_interval() -> None:
+    right, each = [1] * 30 + [0] * 10, [i // 10 for i in range(40)]
+    by_trip = accuracy_interval(trips(right, each))
+    assert by_trip == accuracy_interval(predictions([[1], [1], [1], [0]]))
+    low, high = accuracy_interval(trips(right, range(40)))
+    assert by_trip[0] < low < 0.75 < high < by_trip[1]
+
+
+def test_a_difference_on_few_trips_is_not_real() -> None:
+    one, other, each = [0] * 40, [1] * 40, [i // 10 for i in range(40)]
+    found = difference(trips(one, each), trips(other, each))
+    assert (found.groups, found.photographs, found.unit) == (4, 40, "group")
+    assert found.p == pytest.approx(2 / 2**4)
+    alone = difference(trips(one, range(40)), trips(other, range(40)))
+    assert alone.unit == "photograph" and alone.p == mcnemar(0, 40)
+
+
+@pytest.mark.parametrize("right", [[0, 0, 0, 1], [1, 1, 0, 0]])
+def test_permuting_trips_of_one_photograph_is_mcnemars_test(right: Sequence[int]) -> None:
+    counts = pd.DataFrame({"a": right * 3, "b": [1] * 12})
+    wrong = right.count(0) * 3
+    assert sign_flip(counts) == pytest.approx(mcnemar(0, wrong), rel=0.2)
+    assert sign_flip(counts.assign(b=counts["a"])) == 1

@@ -18,7 +18,7 @@ COMMIT = "0123456789abcdef"
 def against(accuracy: float, bass: float = 0.9) -> Difference:
     """A candidate with this accuracy and recall of bass; the champion has 0.9 everywhere."""
     recalls = (Recall("Bass", 0.9, bass, 20), Recall("Cod", 0.9, 0.9, 20))
-    return Difference(10, 40, 0.9, accuracy, (-0.1, 0.1), 1, 1, 1.0, recalls)
+    return Difference(10, 10, 40, 0.9, accuracy, (-0.1, 0.1), 1, 1, 1.0, recalls)
 
 
 GOOD = Facts(

@@ -21,6 +21,7 @@ def images(species: Sequence[str]) -> Images:
     rows = [2 * (KNOWN + NEW).index(name) + i for name in species for i in range(2)]
     names = [name for name in species for _ in range(2)]
     table = pd.DataFrame({"species": names, "file": rows, "original": rows, "sha256": rows})
+    table["group"] = table["original"]
     labels = torch.tensor([species.index(name) for name in names])
     return Images(PIXELS, torch.tensor(rows), labels, tuple(species), table)
 

@@ -18,7 +18,9 @@ SPECIES = ("Bream", "Trout")
 
 def run(folder: Path, data: Path, params: Params) -> None:
     """Cache and features of the photographs in `data`, in `folder`."""
-    counts = preprocess(Data(dir=str(data), conflicts="fail"), SPECIES, SIZE, folder / "cache")
+    counts = preprocess(
+        Data(dir=str(data), conflicts="fail", personal="drop"), SPECIES, SIZE, folder / "cache"
+    )
     assert counts == {"images": 12, "photographs": 12, "rejected": 1, "species": 2}
     features = folder / "features"
     with remaking(features) as new:

@@ -65,7 +65,9 @@ def run(
     size: int = SIZE,
     conflicts: str = "fail",
 ) -> Counts:
-    return preprocess(Data(dir=str(data), conflicts=conflicts), species, size, cache)  # type: ignore[arg-type]
+    return preprocess(
+        Data(dir=str(data), conflicts=conflicts, personal="drop"), species, size, cache
+    )  # type: ignore[arg-type]
 
 
 def counted(images: int, photographs: int, rejected: int, species: int = 2) -> Counts:
@@ -106,7 +108,7 @@ def test_the_manifest_describes_every_image(data: Path, cache: Path) -> None:
     assert run(data, cache) == counted(6, 6, 0)
     manifest = read_csv(cache / "manifest.csv")
     columns = "file species index width height mode sha256 original confidence alike"
-    assert list(manifest) == columns.split()
+    assert list(manifest) == [*columns.split(), "taken", "camera", "day", "given_part"]
     shrimp = ["Shrimp/00.bmp", "Shrimp/01.png", "Shrimp/02.png"]
     assert list(manifest["file"]) == ["Trout/01.png", "Trout/02.png", "Trout/03.png", *shrimp]
     assert list(manifest["species"]) == ["Trout"] * 3 + ["Shrimp"] * 3

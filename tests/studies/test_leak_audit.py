@@ -75,7 +75,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (ROOT / "params.yaml").read_text().replace("image_size: 128", "image_size: 48")
     (folder / "params.yaml").write_text(text)
     params = load_params(folder / "params.yaml")
-    data = Data(dir=str(folder / "data/sample"), conflicts="fail")
+    data = Data(dir=str(folder / "data/sample"), conflicts="fail", personal="drop")
     preprocess(data, params.species, params.image_size, folder / "data/cache")
     return folder
 
@@ -103,7 +103,9 @@ def test_photographs_can_come_from_a_record(
     said = capsys.readouterr().out
     assert "grouped" in said and "leaks" in said
     leak_audit.main(project / "data/sample/originals.csv", as_json=True)
-    rows = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)
+    assert found["shared"] == []  # it is not split
+    rows = found["random_labels"]
     assert [(row["task"], row["split"]) for row in rows[:2]] == [
         ("base", "grouped"),
         ("base", "stratified"),

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Columns whose values are no numbers, whatever they look like, in any table that is read here.
-TEXT_COLUMNS = tuple("file species original alike sha256 mode part reason predicted answer".split())
+TEXT_COLUMNS = tuple(
+    "file species original alike sha256 mode part group reason predicted answer".split()
+)
 
 
 @contextmanager
@@ -117,11 +119,16 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A table that `write_csv` wrote; names stay as they are: a species may be called 001 or NA."""
+def read_csv(path: Path, all_text: bool = False) -> pd.DataFrame:
+    """A table that `write_csv` wrote; names stay as they are: a species may be called 001 or NA.
+
+    Args:
+        all_text: whether that holds for every column: a trip may be called 001, too.
+    """
     import pandas as pd
 
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+    kinds = str if all_text else dict.fromkeys(TEXT_COLUMNS, str)
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False)
 
 
 def read_json(path: Path) -> Any:

@@ -22,7 +22,7 @@ PATH = Path("params.yaml")
 # What tables of predictions, which have a column for each species, call other columns and answers.
 RESERVED = frozenset({*TEXT_COLUMNS, *"error model model_sha256 probability unknown".split()})
 
-Strategy = Literal["grouped", "stratified", "random"]
+Strategy = Literal["grouped", "stratified", "random", "given"]
 Balance = Literal["none", "oversample", "undersample", "class_weights"]
 Loss = Literal["cross_entropy", "multi_margin"]
 Optimizer = Literal["adam", "adamw", "sgd"]
@@ -68,6 +68,7 @@ PathText = Annotated[Text, AfterValidator(_path)]
 Name = Annotated[str, Field(pattern=r"\S", max_length=255)]
 # Not strict: YAML has lists alone.
 WeightDecay = Literal["auto"] | Annotated[float, Field(ge=0, le=10)]
+Columns = Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
 Species = Annotated[tuple[Name, ...], Field(min_length=2, strict=False), AfterValidator(_species)]
 
 
@@ -92,13 +93,30 @@ class Data(Section):
     conflicts: Literal["fail", "drop"] = Field(
         description="a photograph that lies under two species: stop, or drop all files of it"
     )
+    personal: Literal["drop", "keep"] = Field(
+        description="whether the manifest has position and owner's name, from EXIF"
+    )
 
 
 class Split(Section):
     """What is trained, validated and tested on. The three shares add up to 1."""
 
     strategy: Strategy = Field(
-        description="grouped: whole photographs (honest); stratified, random: single images"
+        description="grouped: whole photographs (honest); stratified, random: single images; "
+        "given: as folders named train, validation and test have it, or a column `part`"
+    )
+    by: Columns = Field(
+        description="grouped: what the parts must not share: photograph, burst, day, camera, any "
+        "column of photographs.csv"
+    )
+    burst_seconds: float = Field(
+        ge=0,
+        le=86_400,
+        description="longest pause within a burst, that is photographs by one camera in a row",
+    )
+    given_leaks: Literal["fail", "report", "drop"] = Field(
+        description="copies across a given split: stop; count them; or leave those out of training "
+        "and validation that stand in test"
     )
     seed: Seed = Field(description="of the lot that divides the photographs")
     train: Share = Field(description="share to learn from")
@@ -234,7 +252,7 @@ class Gate(Section):
     )
     recall_margin: Margin = Field(description="and the recall of any one species by so much")
     leak_audit: bool = Field(
-        description="no test image has a copy in training, and the split is grouped"
+        description="no test image has a copy in training, and the split is grouped or given"
     )
     clean_tree: bool = Field(
         description="code as committed; in an experiment parameters may differ, DVC keeps them"

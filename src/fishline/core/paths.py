@@ -10,6 +10,8 @@ METRICS = Path("metrics")
 PLOTS = Path("plots")
 
 SUBSETS = ("train", "validation", "test")  # of a split
+# What folders and tables of a given split call them, in lower case.
+PART_NAMES = {subset: subset for subset in SUBSETS} | {"val": "validation", "valid": "validation"}
 
 
 def run_record(model: str) -> Path:

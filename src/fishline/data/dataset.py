@@ -106,7 +106,7 @@ def load_images(
     manifest = read_csv(require(cache / "manifest.csv", "split"))[["file", "index", "sha256"]]
     paths = [tables] if isinstance(tables, Path) else tables
     split = " and ".join(map(str, paths))
-    whole = pd.concat([read_csv(require(path, "split")) for path in paths], ignore_index=True)
+    whole = pd.concat([_read_split(path) for path in paths], ignore_index=True)
     table = whole.merge(manifest, on="file", how="left")
     stray = sorted(set(table["species"]) ^ set(species)) + list(
         table[table["index"].isna()]["file"]
@@ -121,8 +121,14 @@ def load_images(
     subsets = {str(name): rows for name, rows in table.groupby("part")}
     for name in species:
         if "train" not in subsets or name not in set(subsets["train"]["species"]):
-            raise UserError(f"{split}: no training image of '{name}'; use a stratified split")
+            raise UserError(
+                f"{split}: no training image of '{name}'; split.strategy: grouped has one"
+            )
     return {name: _images(pixels, rows, tuple(species), made) for name, rows in subsets.items()}
+
+
+def _read_split(path: Path) -> pd.DataFrame:
+    return read_csv(require(path, "split"), all_text=True)
 
 
 def _open(cache: Path, count: int) -> Cache:

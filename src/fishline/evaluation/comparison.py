@@ -12,7 +12,7 @@ from fishline.core.errors import UserError
 from fishline.core.params import Trainable
 from fishline.core.text import many
 from fishline.evaluation import retest
-from fishline.evaluation.statistics import Difference, difference
+from fishline.evaluation.statistics import Difference, difference, group_of
 from fishline.tracking import search, versions
 from fishline.tracking.search import Run
 from fishline.tracking.versions import CHAMPION, Version
@@ -109,7 +109,7 @@ def comparable(first: Run, second: Run) -> bool:
 class Paired:
     """Predictions of two models of the same images in the same order.
 
-    a, b: columns sha256, original, species and predicted
+    a, b: columns sha256, original, group, species and predicted
     note: where they come from, a sentence
     """
 
@@ -160,9 +160,9 @@ def _require_same_species(a: Version, of_a: set[str], b: Version, of_b: set[str]
 
 
 def _aligned(a: pd.DataFrame, b: pd.DataFrame, note: str) -> Paired:
-    """Both by image; which files show one photograph and their species are as `b` has them."""
+    """Both by image; groups, photographs and species are as `b` has them."""
     a, b = (table.drop_duplicates("sha256").set_index("sha256") for table in (a, b))
-    b = b[["original", "species", "predicted"]]
+    b = b[["original", "species", "predicted"]].assign(group=group_of(b))
     first = b.assign(predicted=a["predicted"])
     return Paired(first.reset_index(), b.reset_index(), note)
 
@@ -174,7 +174,9 @@ def verdict(difference: Difference, a: str, b: str) -> str:
     p = "p < 0.001" if difference.p < 0.001 else f"p = {difference.p:.3f}"
     better = b if difference.only_b > difference.only_a else a
     judged = f"is real: {better} is better" if difference.is_real else "may be chance"
+    by_photograph = difference.unit == "photograph"
+    test = "McNemar, exact" if by_photograph else f"permutation of {difference.groups} groups"
     return (
-        f"The difference {judged} (McNemar, exact: {p}): {a} alone has "
+        f"The difference {judged} ({test}: {p}): {a} alone has "
         f"{many(difference.only_a, 'photograph')} right, {b} alone {difference.only_b}."
     )

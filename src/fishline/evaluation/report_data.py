@@ -23,6 +23,7 @@ from fishline.evaluation.comparison import (
     against_champion,
     freeze_variants,
 )
+from fishline.evaluation.metrics import Shared
 from fishline.evaluation.mistakes import Shown, mistakes
 from fishline.evaluation.replicates import Replicates, over_seeds
 from fishline.evaluation.test_run import TestRun
@@ -41,6 +42,7 @@ class ReportData:
     counts:     a row per species: `<part>_images` and `<part>_photographs`
     recipe:     what it was trained with, in words
     audits:     of the split, as metrics/split.json has it, by task
+    shared:     accuracy by what test images share with training
     curves, reliability: SVG
     version, run: None if the store does not have them
     leaky:      runs of the same data whose split lets copies through, newest first
@@ -55,6 +57,7 @@ class ReportData:
     counts: pd.DataFrame
     recipe: Mapping[str, str]
     audits: Mapping[str, Mapping[str, Any]]
+    shared: Sequence[Shared]
     colour_baseline: ColourBaseline
     shown: Sequence[Shown]
     curves: Sequence[str]
@@ -65,6 +68,11 @@ class ReportData:
     champion: Comparison | None
     over_seeds: Mapping[str, Replicates]
     freeze_variants: Sequence[FreezeVariant]
+
+    @property
+    def copies(self) -> int:
+        """Test images with a copy in training."""
+        return sum(audit["test_images_with_a_copy_in_train"] for audit in self.audits.values())
 
 
 def gather(
@@ -91,6 +99,7 @@ def gather(
         counts=counts(table, test_run.config.species),
         recipe=recipe(model, test_run, history, params),
         audits={task: audits[task] for task in role.tasks(params)},
+        shared=test_run.shared_with(images["train"].table),
         colour_baseline=colour_baseline(table, Cache(CACHE), params.seed),
         shown=mistakes(test_run, images["test"], aspects),
         curves=figures.curves_svg(history),
@@ -162,7 +171,13 @@ def leaky_runs(run: Run) -> list[Run]:
         f"AND tags.`data.hash` = '{run.tags.get('data.hash')}' "
         "AND tags.`split.strategy` != 'grouped'"
     )
-    return [r for r in finished if "test_accuracy" in r.metrics and _recipe(r) == _recipe(run)]
+    return [
+        r
+        for r in finished
+        if r.params.get("split.strategy") != "given"
+        and "test_accuracy" in r.metrics
+        and _recipe(r) == _recipe(run)
+    ]
 
 
 def _recipe(run: Run) -> dict[str, str]:

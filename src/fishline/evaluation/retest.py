@@ -16,6 +16,7 @@ from fishline.core.params import load_params
 from fishline.core.paths import CACHE
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
+from fishline.evaluation.statistics import group_of
 from fishline.models.devices import find_device
 from fishline.models.trained_model import TrainedModel
 from fishline.tracking import versions
@@ -23,7 +24,7 @@ from fishline.tracking.versions import Version
 
 PREDICTIONS = "test/predictions.csv"  # of a training's run: what evaluate found, image by image
 SPLIT = "split.csv"  # which images a model was trained, chosen and tested on
-COLUMNS = ["file", "sha256", "original", "species", "predicted"]  # then one for each species
+COLUMNS = ["file", "sha256", "original", "group", "species"]  # tables of before have no group
 
 
 def recorded(version: Version, path: str) -> pd.DataFrame | None:
@@ -59,7 +60,7 @@ def predictions(version: Version, images: pd.DataFrame, source: Version) -> pd.D
     """What `version` makes of `images`, read from the cache by what they contain.
 
     Args:
-        images: columns file, sha256, original and species; others are dropped.
+        images: the columns `COLUMNS`; others are dropped.
         source: the version that they are test images of.
 
     Returns:
@@ -85,7 +86,8 @@ def predictions(version: Version, images: pd.DataFrame, source: Version) -> pd.D
     embeddings, _ = model.embed_images(chosen)
     answers = model.answer(embeddings)
     best = np.array(config.species)[answers.logits.argmax(1)]
-    table = images[COLUMNS[:-1]].reset_index(drop=True).assign(predicted=best)
+    kept = [name for name in COLUMNS if name in images]
+    table = images[kept].reset_index(drop=True).assign(predicted=best)
     return table.join(pd.DataFrame(answers.probabilities, columns=config.species))
 
 
@@ -131,18 +133,19 @@ def _way_back(version: Version) -> str:
 
 
 def left_out(test: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> pd.Series[bool]:
-    """Which rows of `test` show a photograph that a model was trained or chosen on.
+    """Which rows of `test` are of a group that a model was trained or chosen on.
 
-    A photograph counts as seen if one of its files was in training or validation. Which files
-    show one photograph, each model's own table says: data that grew may have joined them anew.
+    A group counts as seen if one of its files was in training or validation. Which files are of
+    one group, each model's own table says: data that grew may have joined them anew.
 
     Args:
-        test: columns sha256 and original.
-        tables: of each model, and of the data that `test` is from: sha256, original and part.
+        test: columns sha256 and group.
+        tables: of each model, and of the data that `test` is from: sha256, group and part.
     """
     learnt = {sha for table in tables for sha in table.loc[table["part"] != "test", "sha256"]}
     seen = test["sha256"].isin(learnt)
     for table in tables:
-        shown = set(table.loc[table["sha256"].isin(learnt), "original"])
-        seen |= test["sha256"].isin(table.loc[table["original"].isin(shown), "sha256"])
+        group = group_of(table)
+        shown = set(group[table["sha256"].isin(learnt)])
+        seen |= test["sha256"].isin(table.loc[group.isin(shown), "sha256"])
     return seen

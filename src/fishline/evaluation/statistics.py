@@ -1,7 +1,8 @@
 """Statistics of one model's predictions, and of two models' on the same photographs.
 
-The trial is the photograph (column `original`), never the copy: twenty turned copies of one
-picture are right or wrong together, so counting them as twenty makes any difference look sure.
+The trial is what the split keeps together (column `group`): the photograph, never the copy, or a
+whole trip. Twenty turned copies of one picture are right or wrong together, so counting them as
+twenty makes any difference look sure. Tables of before have no groups: `original` is theirs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, permutation_test
 
 Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
@@ -30,11 +31,13 @@ class Difference:
     accuracy_a, accuracy_b: over images
     interval:   95 %, of accuracy_b − accuracy_a
     only_a, only_b: photographs that one model alone has right
-    p:          McNemar's exact test, two-sided: how often chance alone parts them as far
+    p:          two-sided, how often chance alone parts them as far: McNemar's exact test, or
+                `sign_flip` where groups hold several photographs
     recalls:    of each species, its recall by A and by B, and how many images that is of
     """
 
     photographs: int
+    groups: int
     images: int
     accuracy_a: float
     accuracy_b: float
@@ -48,6 +51,11 @@ class Difference:
     def change(self) -> float:
         """accuracy_b − accuracy_a"""
         return self.accuracy_b - self.accuracy_a
+
+    @property
+    def unit(self) -> str:
+        """What the trials are."""
+        return "photograph" if self.groups == self.photographs else "group"
 
     @property
     def is_real(self) -> bool:
@@ -70,29 +78,34 @@ class Recall:
 
 
 def accuracy_interval(predictions: pd.DataFrame) -> Interval:
-    """The 95 % interval (Wilson) of the accuracy over images, with photographs as trials.
+    """The 95 % interval (Wilson) of the accuracy over images, with groups as trials.
 
-    So many photographs count as right as their images have right in all, rounded: the interval
-    is of the accuracy that stands beside it, and errs to the wide side where copies of one
-    photograph fare differently.
+    So many groups count as right as their images have right in all, rounded: the interval is of
+    the accuracy that stands beside it, and errs to the wide side where images of one group fare
+    differently.
 
     Args:
-        predictions: columns original, species (true) and predicted; a row per image.
+        predictions: columns group, species (true) and predicted; a row per image.
     """
-    photographs = predictions["original"].nunique()
-    if not photographs:
+    groups = group_of(predictions).nunique()
+    if not groups:
         return 0.0, 1.0
-    right = round(float(_right(predictions).mean()) * photographs)
-    interval = binomtest(right, photographs).proportion_ci(0.95, method="wilson")
+    right = round(float(_right(predictions).mean()) * groups)
+    interval = binomtest(right, groups).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def group_of(table: pd.DataFrame) -> pd.Series[str]:
+    """What each image of `table` is kept together with."""
+    return table["group" if "group" in table else "original"]
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame) -> Difference:
     """What parts two models.
 
     Args:
-        a, b: predictions (columns sha256, original, species, predicted) of the same images in the
-            same order.
+        a, b: predictions (columns sha256, original, group, species, predicted) of the same images
+            in the same order.
 
     Raises:
         ValueError: they are of different images, or of none.
@@ -100,20 +113,20 @@ def difference(a: pd.DataFrame, b: pd.DataFrame) -> Difference:
     same = ["sha256", "original", "species"]
     if len(a) == 0 or not np.array_equal(a[same].to_numpy(), b[same].to_numpy()):
         raise ValueError("predictions must be of the same images in the same order")
-    right = pd.DataFrame(
-        {"original": a["original"].to_numpy(), "a": _right(a).to_numpy(), "b": _right(b).to_numpy()}
-    )
-    counts = right.groupby("original").agg(a=("a", "sum"), b=("b", "sum"), images=("a", "size"))
+    right = pd.DataFrame({"a": _right(a).to_numpy(), "b": _right(b).to_numpy()})
+    counts = _counts(right, b["original"])
     only_a, only_b = _discordant(counts)
+    groups = _counts(right, group_of(b))
     return Difference(
         photographs=len(counts),
+        groups=len(groups),
         images=len(a),
         accuracy_a=float(right["a"].mean()),
         accuracy_b=float(right["b"].mean()),
-        interval=_interval(counts),
+        interval=_interval(groups),
         only_a=only_a,
         only_b=only_b,
-        p=mcnemar(only_a, only_b),
+        p=mcnemar(only_a, only_b) if len(groups) == len(counts) else sign_flip(groups),
         recalls=_recalls(a, b),
     )
 
@@ -126,6 +139,35 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """
     discordant = only_a + only_b
     return float(binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def sign_flip(counts: pd.DataFrame) -> float:
+    """The two-sided p of a permutation test: without a difference, either model of two might have
+    answered each group as the other did. McNemar's is that of single photographs.
+
+    All ways are tried where there are few (scipy's permutation_test), else 9,999 drawn ones.
+
+    Args:
+        counts: a row for each group, columns a and b: images that each model has right.
+    """
+    away = (counts["b"] - counts["a"]).to_numpy(np.float64)
+    away = away[away != 0]
+    if not len(away):
+        return 1.0
+    test = permutation_test(
+        (away,),
+        np.sum,
+        permutation_type="samples",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(SEED),
+    )
+    return min(1.0, float(test.pvalue))
+
+
+def _counts(right: pd.DataFrame, unit: pd.Series[str]) -> pd.DataFrame:
+    """A row for each unit: images, and those that A and that B has right."""
+    named = right.groupby(unit.to_numpy())
+    return named.agg(a=("a", "sum"), b=("b", "sum"), images=("a", "size"))
 
 
 def _right(predictions: pd.DataFrame) -> pd.Series[bool]:
@@ -142,9 +184,9 @@ def _discordant(counts: pd.DataFrame) -> tuple[int, int]:
 
 
 def _interval(counts: pd.DataFrame) -> Interval:
-    """The bootstrap interval (percentile) of the difference in accuracy, drawing photographs.
+    """The bootstrap interval (percentile) of the difference in accuracy, drawing whole groups.
 
-    Of a single photograph nothing can be drawn: anything is possible then.
+    Of a single group nothing can be drawn: anything is possible then.
     """
     if len(counts) < 2:
         return -1.0, 1.0

@@ -12,7 +12,12 @@ import torch
 from fishline.core.errors import UserError
 from fishline.core.paths import MODELS
 from fishline.data.dataset import Images
-from fishline.evaluation.metrics import ClassificationReport, classification_report
+from fishline.evaluation.metrics import (
+    ClassificationReport,
+    Shared,
+    classification_report,
+    shared_with_training,
+)
 from fishline.models.artifact import ModelConfig
 from fishline.models.calibration import calibration_error, probabilities
 from fishline.models.novelty import UNKNOWN
@@ -24,9 +29,10 @@ class TestRun:
     """One model and what it makes of its test images.
 
     distances:   float (n,), of each image to the nearest of the model's species
-    predictions: a row per image: file, sha256, original, species, predicted, answer (predicted,
-                 or "unknown") and the probability of each species
+    predictions: a row per image: file, sha256, original, group, species, predicted, answer
+                 (predicted, or "unknown") and the probability of each species
     numbers:     calibration, and how much is taken for unknown
+    table:       what the split knows of each image
     """
 
     model: TrainedModel
@@ -34,6 +40,7 @@ class TestRun:
     distances: npt.NDArray[np.float64]
     predictions: pd.DataFrame
     numbers: dict[str, float]
+    table: pd.DataFrame
 
     @property
     def config(self) -> ModelConfig:
@@ -43,6 +50,11 @@ class TestRun:
     def confidence(self) -> pd.Series[float]:
         """The probability of the predicted species, of each image."""
         return self.predictions[list(self.config.species)].max(axis=1)
+
+    def shared_with(self, train: pd.DataFrame) -> list[Shared]:
+        """Accuracy by what test images share with those of `train`, a table of the split."""
+        right = self.predictions["species"] == self.predictions["predicted"]
+        return shared_with_training(right, pd.concat([train, self.table]))
 
 
 def evaluate_model(name: str, test: Images, device: torch.device) -> TestRun:
@@ -63,13 +75,13 @@ def evaluate_model(name: str, test: Images, device: torch.device) -> TestRun:
         "temperature": model.config.temperature,
         "taken_for_unknown": float(predictions.unknown.mean()),
     }
-    table = test.table[["file", "sha256", "original", "species"]].assign(
+    table = test.table[["file", "sha256", "original", "group", "species"]].assign(
         predicted=report.pairs["predicted"],
         answer=report.pairs["predicted"].mask(predictions.unknown, UNKNOWN),
     )
     rounded = pd.DataFrame(predictions.probabilities.round(6), columns=list(test.species))
     table = pd.concat([table, rounded], axis=1)
-    return TestRun(model, report, predictions.distances, table, numbers)
+    return TestRun(model, report, predictions.distances, table, numbers, test.table)
 
 
 def _require_fit(name: str, config: ModelConfig, images: Images) -> None:

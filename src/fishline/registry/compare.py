@@ -31,6 +31,8 @@ def compare(first: str, second: str, as_json: bool) -> None:
         "a": str(a),
         "b": str(b),
         "photographs": measured.photographs,
+        "groups": measured.groups,
+        "unit": measured.unit,
         "images": measured.images,
         "note": paired.note,
         "metrics": {"a": scores(paired.a), "b": scores(paired.b)},
@@ -89,7 +91,7 @@ def _page(facts: Mapping[str, Any]) -> str:
             _columns(["recall of", a, b, "difference", "images"], species),
             *(_changed(what, facts[what]) for what in ("params", "data", "code")),
             f"accuracy: difference {facts['difference']['accuracy']:+.3f}, 95 % interval "
-            f"{low:+.3f} … {high:+.3f} (bootstrap over photographs)\n{facts['verdict']}",
+            f"{low:+.3f} … {high:+.3f} (bootstrap over {facts['unit']}s)\n{facts['verdict']}",
         ]
     )
 

@@ -128,7 +128,7 @@ def _leaks(facts: Facts) -> Verdict:
         return _verdict(False, facts.leaked)
     strategy = facts.tags.get("split.strategy", "unknown")
     return _verdict(
-        strategy == "grouped" and facts.leaked == 0,
+        strategy in ("grouped", "given") and facts.leaked == 0,
         f"split {strategy}, {many(facts.leaked, 'test image')} with a copy in training",
     )
 

@@ -1,10 +1,11 @@
 """Stage `evaluate`: both models on their test images, which nothing else looks at.
 
-Writes `metrics/evaluate.json` (the headline), `metrics/reliability.json` (calibration, and how
-well unknown species are told), `metrics/species.json` (precision, recall and F1 of each species)
-and, for each model, confusion and one-against-the-rest matrices, its worst mistakes, a table of its
-predictions and a model card to `plots/`, and `plots/report.html`, a page that says it all. The same
-is added to the MLflow run that trained the model.
+Writes `metrics/evaluate.json` (the headline), `metrics/reliability.json` (calibration, how well
+unknown species are told, accuracy where trip, day or camera are new), `metrics/species.json`
+(precision, recall and F1 of each species) and, for each model, confusion and one-against-the-rest
+matrices, its worst mistakes, a table of its predictions and a model card to `plots/`, and
+`plots/report.html`, a page that says it all. The same is added to the MLflow run that trained the
+model.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ def main() -> None:
         model: evaluate_model(model, subsets["test"], device) for model, subsets in images.items()
     }
     summaries = {model: _summary(model, run, params) for model, run in tested.items()}
-    reliability = {model: run.numbers | _unknown(run, images) for model, run in tested.items()}
+    reliability = {
+        model: run.numbers | _unknown(run, images) | _shared(run, images[model])
+        for model, run in tested.items()
+    }
     write_json(METRICS / "evaluate.json", summaries)
     write_json(METRICS / "reliability.json", reliability)
     write_json(METRICS / "species.json", {m: by_species(t.report) for m, t in tested.items()})
@@ -87,6 +91,15 @@ def _unknown(tested: TestRun, images: Mapping[str, Mapping[str, Images]]) -> dic
     return {"others_told_unknown": float(predictions.unknown.mean())} | separation(
         tested.distances, predictions.distances
     )
+
+
+def _shared(tested: TestRun, subsets: Mapping[str, Images]) -> dict[str, float]:
+    """Accuracy on test images that share a trip, a day, … with training, and on the others."""
+    return {
+        name: value
+        for shared in tested.shared_with(subsets["train"].table)
+        for name, value in shared.numbers().items()
+    }
 
 
 def _others(test: Images, species: Sequence[str]) -> Images:

@@ -4,7 +4,8 @@ Reads `data.dir`, writes `data/cache/`:
     pixels/         the photographs, packed (packing.py)
     manifest.csv    a row per file: file, species, index (row in the packed files), width, height,
                     mode, sha256 (of the file), original (the first file that shows the same
-                    photograph), confidence of that, alike (another original that looks like it)
+                    photograph), confidence of that, alike (another original that looks like it),
+                    and what else is known of it: taken, camera, day … (metadata.py)
     rejected.csv    file, species, reason: what was left out
     made_by.json    what decided the pixels
 
@@ -23,8 +24,10 @@ from fishline.core.files import read_csv, write_csv, write_json
 from fishline.core.folders import remaking
 from fishline.core.params import Data, load_params
 from fishline.core.paths import CACHE, METRICS
+from fishline.data import exif
 from fishline.data.cache import Cache
 from fishline.data.prepare import manifest as steps
+from fishline.data.prepare.metadata import read_metadata
 from fishline.data.prepare.originals import name_originals
 
 
@@ -38,10 +41,12 @@ def preprocess(data: Data, species: Sequence[str], size: int, out: Path) -> dict
     Raises:
         UserError: the data folder is missing or empty, a species has no folder or no usable
             image, a photograph lies under two species (unless `data.conflicts` is `drop`), or the
-            record of originals cannot be used.
+            record of originals or the table of photographs cannot be used.
     """
     root = Path(data.dir)
     files = steps.digest_files(steps.list_files(root, species), root)
+    known = read_metadata(files, steps.list_names(root), root, data.personal == "keep")
+    files = files.drop(columns=list(exif.COLUMNS)).join(known)
     with remaking(out) as new:
         broken = steps.pack_files(files, size, out, new)
         packed = Cache(new)
@@ -54,7 +59,7 @@ def preprocess(data: Data, species: Sequence[str], size: int, out: Path) -> dict
         steps.require_each(species, manifest, root)
         manifest = name_originals(manifest, root)
         rejected = pd.concat([steps.rejections(files[~good], broken), conflicting]).sort_index()
-        write_csv(new / "manifest.csv", manifest[steps.COLUMNS])
+        write_csv(new / "manifest.csv", manifest[[*steps.COLUMNS, *known]])
         write_csv(new / "rejected.csv", rejected)
     return {
         "images": len(manifest),

@@ -1,29 +1,40 @@
 """Stage `split`: which image serves for training, validation or test.
 
 Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
-with file, species, original, alike and part; to `plots/`, how many there are; to `metrics/`, an
-audit of what leaks. data/prepare/splitting.py has the strategies.
+with file, species, original, alike, what else photographs may share (day, camera, burst, columns of
+photographs.csv), part and group (what stays together); to `plots/`, how many there are; to
+`metrics/`, an audit of what leaks. data/prepare/splitting.py has the strategies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from fishline.core.files import read_csv, require, write_csv, write_json
-from fishline.core.params import load_params
+from fishline.core.params import Split, load_params
 from fishline.core.paths import CACHE, METRICS, PLOTS, SPLIT
 from fishline.core.roles import ROLES
-from fishline.data.prepare.splitting import audit, split
+from fishline.data.prepare.given_split import copies_across
+from fishline.data.prepare.metadata import images_to_split
+from fishline.data.prepare.splitting import PHOTOGRAPH, audit, split
 from fishline.tracking.provenance import data_hash
+
+COPIES = SPLIT / "copies.csv"  # across a given split
 
 
 def main() -> None:
     params = load_params()
-    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
-    images = manifest[["file", "species", "original", "alike"]]
+    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"), all_text=True)
+    images = images_to_split(manifest, params.split.burst_seconds)
+    task_of = {name: r.task for r in ROLES.values() for name in getattr(params, r.task).species}
+    images["task"] = images["species"].map(task_of)
+    images = images[images["task"].notna()]
+    whole = split(images, params.split)  # together: a trip may have species of both tasks
     tables = {
-        task: split(images[images["species"].isin(getattr(params, task).species)], params.split)
-        for task in (role.task for role in ROLES.values())
+        role.task: whole[whole["task"] == role.task].drop(columns="task") for role in ROLES.values()
     }
     audits = {
         task: {
@@ -42,9 +53,37 @@ def main() -> None:
     print(f"split: {params.split.strategy}, images per species and part:")
     print(counts.pivot(index="species", columns="part", values="images").to_string())
     for task, leaks in audits.items():
-        print(
-            f"{task}: {leaks['photographs']} photographs; "
-            f"{leaks['test_images_with_a_copy_in_train']} of {leaks['test']} test images have a "
-            f"copy in training (with a random split, "
-            f"{leaks['random']['test_images_with_a_copy_in_train']} of {leaks['random']['test']})"
-        )
+        _say_leaks(task, leaks)
+    _say_unknown(images, params.split)
+    if params.split.strategy == "given":
+        _report_given(images, params.split)
+
+
+def _say_leaks(task: str, leaks: Mapping[str, Any]) -> None:
+    print(
+        f"{task}: {leaks['photographs']} photographs; "
+        f"{leaks['test_images_with_a_copy_in_train']} of {leaks['test']} test images have a "
+        f"copy in training (with a random split, "
+        f"{leaks['random']['test_images_with_a_copy_in_train']} of {leaks['random']['test']})"
+    )
+    for name, count in leaks["test_images_that_share_with_train"].items():
+        print(f"  {count} of {leaks['test']} share a {name} with training")
+
+
+def _say_unknown(images: pd.DataFrame, settings: Split) -> None:
+    for name in settings.by if settings.strategy == "grouped" else ():
+        if name != PHOTOGRAPH and (unknown := int((images[name] == "").sum())):
+            print(f"{name} is not known of {unknown} images: they count as sharing it with none")
+
+
+def _report_given(images: pd.DataFrame, settings: Split) -> None:
+    """Say which images of a given split have copies across it; all are in a table."""
+    across = copies_across(images)
+    write_csv(COPIES, across)
+    done = "left out" if settings.given_leaks == "drop" else "in use"
+    if len(across):
+        print(f"{len(across)} images have a copy in another part of the given split ({done}):")
+    for row in across.head(20).itertuples():
+        print(f"  {row.file} ({row.part}) and {row.copy} ({row.copy_part})")
+    if len(across) > 20:
+        print(f"  … and {len(across) - 20} more in {COPIES}")

@@ -8,10 +8,13 @@ only by recognising a copy that it was trained on.
 
 The classifier here is the simplest that can (colour_baseline.py). The lots are drawn `DRAWS`
 times; being independent, they give a confidence interval for the mean accuracy.
+
+Beside it stands what test images share with training in the split at hand: a trip, a day, a camera.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -22,13 +25,14 @@ import pandas as pd
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, require
 from fishline.core.params import Params, Strategy, load_params
-from fishline.core.paths import CACHE
+from fishline.core.paths import CACHE, PLOTS, SPLIT
 from fishline.core.roles import ROLES
 from fishline.data.cache import Cache
 from fishline.data.prepare.colour_baseline import Features, colours, nearest
-from fishline.data.prepare.leaks import leaked
+from fishline.data.prepare.leaks import known_columns, leaked, shared
+from fishline.data.prepare.metadata import images_to_split
 from fishline.data.prepare.originals import read_record
-from fishline.data.prepare.splitting import split
+from fishline.data.prepare.splitting import PHOTOGRAPH, split
 from fishline.studies.intervals import student_interval
 
 DRAWS = 200
@@ -75,7 +79,8 @@ def report(params: Params, record: Path | None = None) -> pd.DataFrame:
         record: says which photograph a file shows, to draw the labels by, in place of what was
             found from the pixels: a check of that, too.
     """
-    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
+    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"), all_text=True)
+    images = images_to_split(manifest, params.split.burst_seconds)
     cache = Cache(CACHE)
     known = manifest["original"] if record is None else manifest["file"].map(read_record(record))
     if known.isna().any():
@@ -84,13 +89,70 @@ def report(params: Params, record: Path | None = None) -> pd.DataFrame:
     for task in (role.task for role in ROLES.values()):
         species = getattr(params, task).species
         mine = manifest["species"].isin(species)
-        features = colours(cache, manifest.loc[mine, "index"].to_numpy())
-        for strategy in get_args(Strategy):
-            table = split(manifest[mine], params.split.model_copy(update={"strategy": strategy}))
+        features = colours(cache, manifest.loc[mine, "index"].to_numpy(np.int64))
+        for strategy in _strategies(params):
+            settings = params.split.model_copy(
+                update={"strategy": strategy, "given_leaks": "report", "by": (PHOTOGRAPH,)}
+            )
+            table = split(images[mine], settings)
             table["original"] = (manifest["species"] + "/" + known)[mine].to_numpy()
             result = control(table, features, len(species), params.seed)
             rows.append(_row(task, strategy, table, result))
     return pd.DataFrame(rows)
+
+
+def _strategies(params: Params) -> list[str]:
+    """All that can be tried; a given split only where it is in use."""
+    own = params.split.strategy
+    return [name for name in get_args(Strategy) if name != "given" or own == "given"]
+
+
+def report_shared() -> pd.DataFrame:
+    """What test images share with training images: a row for each model and column.
+
+    `accuracy` is on images that share it, `of others` on the rest, by the last `evaluate` of these
+    very images; empty where there was none.
+    """
+    rows = []
+    for model, role in ROLES.items():
+        path = SPLIT / f"{role.task}.csv"
+        if not path.is_file():
+            continue
+        table = read_csv(path, all_text=True)
+        right = _right(PLOTS / f"{model}-predictions.csv", table)
+        for column in known_columns(table):
+            rows.append(_shared_row(role.task, table, column, right))
+    return pd.DataFrame(rows)
+
+
+def _right(path: Path, table: pd.DataFrame) -> pd.Series[bool] | None:
+    """Whether each test image was answered rightly, by file; None without such a table."""
+    if not path.is_file():
+        return None
+    predictions = read_csv(path).set_index("file")
+    test = table.loc[table["part"] == "test", "file"]
+    if not set(test) <= set(predictions.index):
+        return None
+    return (predictions["species"] == predictions["predicted"]).loc[test]
+
+
+def _shared_row(
+    task: str, table: pd.DataFrame, column: str, right: pd.Series[bool] | None
+) -> dict[str, object]:
+    test = table["part"] == "test"
+    sharing = shared(table, column)[test].to_numpy()
+    accuracy = [
+        float(right[mask].mean()) if right is not None and mask.any() else None
+        for mask in (sharing, ~sharing)
+    ]
+    return {
+        "task": task,
+        "shared": column,
+        "test images": len(sharing),
+        "share it": int(sharing.sum()),
+        "accuracy": accuracy[0],
+        "of others": accuracy[1],
+    }
 
 
 def _row(task: str, strategy: str, table: pd.DataFrame, result: Control) -> dict[str, object]:
@@ -110,15 +172,24 @@ def _row(task: str, strategy: str, table: pd.DataFrame, result: Control) -> dict
 
 
 def main(record: Path | None, as_json: bool = False) -> None:
-    """Print the report; as JSON, a list with an object for each row of the table."""
+    """Print the report; as JSON, an object of two lists: random labels, and what is shared."""
     params = load_params()
-    table = report(params, record)
+    table, sharing = report(params, record), report_shared()
     if as_json:
-        rows = table.rename(columns=lambda name: name.replace(" ", "_"))
-        return print(rows.to_json(orient="records", indent=2))
+        print(json.dumps({"random_labels": _rows(table), "shared": _rows(sharing)}, indent=2))
+        return
     interval = [f"{row.low:.3f}–{row.high:.3f}" for row in table.itertuples()]
     table["low"] = interval
     table = table.drop(columns="high").rename(columns={"low": f"{CONFIDENCE:.0%} interval"})
     print(f"Random labels, drawn by photograph, {DRAWS} times; nearest training image by colour:")
     print(table.to_string(index=False, float_format="{:.3f}".format))
     print(f"split.strategy in params.yaml is {params.split.strategy}.")
+    if len(sharing):
+        print("\nWhat test images share with training, in data/split, and the accuracy on them:")
+        print(sharing.to_string(index=False, na_rep="", float_format="{:.3f}".format))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, object]]:
+    named = table.rename(columns=lambda name: name.replace(" ", "_"))
+    rows: list[dict[str, object]] = json.loads(named.to_json(orient="records"))
+    return rows

@@ -160,7 +160,7 @@ def log_audit(audit: Mapping[str, Any]) -> None:
 
 def log_split(subsets: Mapping[str, Images]) -> None:
     """Log which image was used for what, as `split.csv`: what a later comparison must know."""
-    columns = ["file", "sha256", "original", "species", "part"]
+    columns = ["file", "sha256", "original", "group", "species", "part"]
     whole = pd.concat([images.table[columns] for images in subsets.values()])
     mlflow.log_text(whole.to_csv(index=False), "split.csv")
 

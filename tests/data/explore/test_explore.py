@@ -52,7 +52,12 @@ def write_params(root: Path) -> None:
 def write_project(root: Path) -> None:
     """Cache, split and page of the photographs in `root`/raw, named by their numbers."""
     write_params(root)
-    preprocess(Data(dir=str(root / "raw"), conflicts="fail"), SPECIES, 64, root / "data/cache")
+    preprocess(
+        Data(dir=str(root / "raw"), conflicts="fail", personal="drop"),
+        SPECIES,
+        64,
+        root / "data/cache",
+    )
     images = read_csv(root / "data/cache/manifest.csv")
     number = images["original"].str.extract(r"/(\d+)", expand=False).astype(int)
     images["part"] = number.map(lambda n: SUBSETS.get(n, "train"))

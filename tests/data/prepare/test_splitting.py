@@ -11,7 +11,16 @@ from fishline.core.params import Split
 from fishline.data.prepare.leaks import leaked, look_alikes
 from fishline.data.prepare.splitting import SUBSETS, audit, split
 
-SETTINGS = Split(strategy="grouped", seed=1, train=0.7, validation=0.1, test=0.2)
+SETTINGS = Split(
+    strategy="grouped",
+    by=("photograph",),
+    burst_seconds=10,
+    given_leaks="fail",
+    seed=1,
+    train=0.7,
+    validation=0.1,
+    test=0.2,
+)
 STRATEGIES = ["grouped", "stratified", "random"]
 
 
@@ -42,6 +51,7 @@ def test_every_image_gets_a_part_and_nothing_else_changes(strategy: str) -> None
     table = split(images, settings(strategy=strategy))
     pd.testing.assert_frame_equal(images, before)
     pd.testing.assert_frame_equal(table[list(images)], images.reset_index(drop=True))
+    assert list(table["group"]) == list(images["original"])
     assert set(table["part"]) == set(SUBSETS)
 
 
@@ -193,6 +203,7 @@ def test_audit_counts_parts_copies_and_leaks() -> None:
         "copies_per_photograph": {"fewest": 1, "mean": 2.0, "most": 4},
         "test_images_with_a_copy_in_train": 2,
         "test_images_with_a_look_alike_in_train": 1,
+        "test_images_that_share_with_train": {},
     }
     by_chance = split(table, settings(strategy="random"))
     assert random["test"] == (by_chance["part"] == "test").sum() == 3

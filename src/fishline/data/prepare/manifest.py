@@ -13,12 +13,15 @@ import pandas as pd
 
 from fishline.core.engine import map_on_engine
 from fishline.core.errors import UserError
+from fishline.core.paths import PART_NAMES
+from fishline.data import exif
 from fishline.data.cache import Cache
 from fishline.data.decode import Decoded, decode
 from fishline.data.photo_files import find_images, read, reason
 from fishline.data.prepare.copies import find_copies
 from fishline.data.prepare.packing import pack, pixels_packing
 
+# And what metadata.py adds.
 COLUMNS = "file species index width height mode sha256 original confidence alike".split()
 
 File = tuple[str, Path]  # species, path
@@ -27,12 +30,14 @@ File = tuple[str, Path]  # species, path
 def list_files(root: Path, species: Sequence[str]) -> list[File]:
     """The image files of each species, in order of species, then path.
 
+    A species has a folder in `root`, or one in each folder of a split: train, validation, test.
+
     Raises:
         UserError: there is no folder `root`, or none in it for one of the species.
     """
     if not root.is_dir():
         raise UserError(f"data.dir: there is no folder {root}")
-    folders = sorted(p.name for p in root.iterdir() if p.is_dir())
+    folders = _species_folders(root)
     if not folders:
         raise UserError(f"data.dir: {root} has no folders; it needs one for each species")
     files: list[File] = []
@@ -40,28 +45,46 @@ def list_files(root: Path, species: Sequence[str]) -> list[File]:
         if name not in folders:
             raise UserError(
                 f"{root} has no folder '{name}', which params.yaml lists as a species; "
-                f"its folders are: {', '.join(folders)}"
+                f"its folders are: {', '.join(sorted(folders))}"
             )
-        files += [(name, path) for path in find_images(root / name)]
+        files += [(name, path) for folder in folders[name] for path in find_images(folder)]
     return files
 
 
+def _species_folders(root: Path) -> dict[str, list[Path]]:
+    """The folders of each species, by its name."""
+    folders: dict[str, list[Path]] = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        inside = sorted(path for path in folder.iterdir() if path.is_dir())
+        is_part = folder.name.lower() in PART_NAMES and inside
+        for path in inside if is_part else [folder]:
+            folders.setdefault(path.name, []).append(path)
+    return folders
+
+
+def list_names(root: Path) -> set[str]:
+    """Every image file below `root`, of whatever species, as the manifest would name it."""
+    return {_printable(path.relative_to(root)) for path in find_images(root)}
+
+
 def digest_files(files: Sequence[File], root: Path) -> pd.DataFrame:
-    """A row per file: file, species, path, sha256 ("" if it cannot be read) and the reason."""
+    """A row per file: file, species, path, sha256 ("" if it cannot be read), the reason, EXIF."""
     digests = map_on_engine(_digest, [path for _, path in files])
     rows = [
         (_printable(path.relative_to(root)), species, path, *digest)
         for (species, path), digest in zip(files, digests, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["file", "species", "path", "sha256", "reason"])
+    columns = ["file", "species", "path", "sha256", "reason", *exif.COLUMNS]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _digest(path: Path) -> tuple[str, str]:
+def _digest(path: Path) -> tuple[str, ...]:
     try:
         path.as_posix().encode()  # a name that is not UTF-8 cannot stand in the manifest
-        return hashlib.sha256(read(path)).hexdigest(), ""
+        content = read(path)
     except Exception as error:
-        return "", reason(error)
+        return "", reason(error), *exif.NOTHING
+    return hashlib.sha256(content).hexdigest(), "", *exif.read_exif(content)
 
 
 def _printable(path: Path) -> str:
