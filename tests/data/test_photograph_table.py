@@ -51,8 +51,8 @@ def test_parts_have_several_names(tmp_path: Path, part: str, stands_for: str) ->
         ("file,trip\n1.jpg,2\n./1.jpg,3\n", "more than one row for file '1.jpg'"),
         ("file,part\n1.jpg,train2\n", "part must be one of train, validation, test, val, valid"),
         ("file,taken\n1.jpg,May\n", "taken must be a time such as .* and not 'May'"),
-        ("file,trip\n9.jpg,2\n", "1 rows for a file that is not in .*: 9.jpg"),
-        ("folder,trip\nSole,2\n", "1 rows for a folder that is not in .*: Sole"),
+        ("file,trip\n9.jpg,2\n", "1 row for a file that is not among the photographs: 9.jpg"),
+        ("folder,trip\nSole,2\n", "1 row for a folder that is not among the photographs: Sole"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:

@@ -18,6 +18,11 @@ from fishline.cli.help import InProject
 @click.option("--dry-run", is_flag=True, help="Show what would be taken; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the tables as JSON.")
 @click.option(
+    "--table",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV that says of each file (or folder) what is known: trip, vessel, camera, day, part …",
+)
+@click.option(
     "--link",
     type=click.Choice(["copy", "hardlink", "move"]),
     default="copy",
@@ -26,7 +31,11 @@ from fishline.cli.help import InProject
     "move: take them out of SOURCE once all are here.",
 )
 def ingest(
-    source: str, dry_run: bool, as_json: bool, link: Literal["copy", "hardlink", "move"]
+    source: str,
+    dry_run: bool,
+    as_json: bool,
+    table: Path | None,
+    link: Literal["copy", "hardlink", "move"],
 ) -> None:
     """Bring photographs into data/raw, versioned by DVC.
 
@@ -37,12 +46,13 @@ def ingest(
     fishline ingest ~/Photographs --dry-run
     fishline ingest photographs.zip
     fishline ingest s3://bucket/photographs
+    fishline ingest ~/Photographs --table trips.csv
     """
     from fishline.data.ingest.ingest import ingest
 
     if as_json and not dry_run:
         raise click.UsageError("--json is for --dry-run")
-    ingest(source, dry_run, link, as_json)
+    ingest(source, dry_run, link, as_json, table)
 
 
 @click.command(cls=InProject)

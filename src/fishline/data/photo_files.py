@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
 
+from fishline.core.paths import PART_NAMES
 from fishline.data.decode import FORMATS
 
 MASKS = " GT"  # "<Species> GT" holds segmentation masks named like the photographs
@@ -39,6 +40,14 @@ def find_images(folder: Path) -> Iterator[Path]:
             elif path.suffix.lower() in endings or os.path.isdir(path):  # noqa: PTH112
                 paths.append(path)
     yield from sorted(paths)
+
+
+def folder_part(file: str, species: str) -> str:
+    """The part of a split that a folder above or below that of the species stands for, or ""."""
+    folders = list(PurePosixPath(file).parts[:-1])
+    if species in folders:
+        folders.remove(species)
+    return next((PART_NAMES[f.lower()] for f in folders if f.lower() in PART_NAMES), "")
 
 
 def image_endings() -> set[str]:

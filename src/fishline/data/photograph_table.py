@@ -16,6 +16,7 @@ import pandas as pd
 
 from fishline.core.errors import UserError
 from fishline.core.paths import PART_NAMES
+from fishline.core.text import many
 
 NAME = "photographs.csv"
 # What other columns of the manifest and of the split are called.
@@ -109,7 +110,7 @@ def match(table: pd.DataFrame, files: Collection[str], path: Path) -> pd.DataFra
     Files that it does not name are left out.
 
     Args:
-        files: places below the data folder.
+        files: places below the folder that the table is of.
         path: the table's, for messages.
 
     Raises:
@@ -121,8 +122,8 @@ def match(table: pd.DataFrame, files: Collection[str], path: Path) -> pd.DataFra
     used = set(places.values())
     if stray := [place for place in rows.index if place not in used]:
         raise UserError(
-            f"{path} has {len(stray):,} rows for a {key} that is not in {path.parent} or holds no "
-            f"image: {_some(stray)}. Correct these rows, or take them out"
+            f"{path} has {many(len(stray), 'row')} for a {key} that is not among the photographs: "
+            f"{_some(stray)}. Correct such rows, or take them out"
         )
     known = {file: place for file, place in places.items() if place in rows.index}
     return rows.loc[list(known.values())].set_axis(pd.Index(list(known), name="file"))
@@ -153,8 +154,8 @@ def require_rows(files: Iterable[str], known: pd.DataFrame, path: Path) -> None:
     """
     if missing := [file for file in files if file not in known.index]:
         raise UserError(
-            f"{path} has no row for {len(missing):,} files: {_some(missing)}. Give each a row; "
-            "what is not known of it stays empty"
+            f"{path} has no row for {many(len(missing), 'file')}: {_some(missing)}. Give each a "
+            "row; what is not known of it stays empty"
         )
 
 

@@ -109,6 +109,22 @@ LAYOUTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"flowers/rose/1.png": "a", "flowers/tulip/1.png": "b"},
         {"rose/1.png": "a", "tulip/1.png": "b"},
     ),
+    "somebody's split": (
+        {"set/Train/Cod, grey/1.png": "a", "set/Test/Cod, grey/1.png": "b"},
+        {"Cod, grey/Train/1.png": "a", "Cod, grey/Test/1.png": "b"},
+    ),
+    "somebody's split below the species": (
+        {"Cod/train/1.png": "a", "Cod/val/1.png": "b", "Trout/train/1.png": "c"},
+        {"Cod/train/1.png": "a", "Cod/val/1.png": "b", "Trout/train/1.png": "c"},
+    ),
+    "a set with trains in it": (
+        {"train/train/1.png": "a", "test/train/1.png": "b", "test/bus/1.png": "c"},
+        {"train/train/1.png": "a", "train/test/1.png": "b", "bus/test/1.png": "c"},
+    ),
+    "a species called test": (
+        {"test/1.png": "a", "Trout/1.png": "b"},
+        {"test/1.png": "a", "Trout/1.png": "b"},
+    ),
     "a species in another's folder": (
         {"Trout/Shrimp/1.png": "a"},
         {"Shrimp/1.png": "a"},
@@ -601,7 +617,7 @@ def test_unfinished_work_is_ignored() -> None:
 
 def test_the_same_photos_are_located_alike_in_any_order() -> None:
     paths = ["b/Trout/1.png", "a/Trout/1.png", "a/Trout/2.png", "b/Trout/3.png", "c/Trout/1.png"]
-    photos = [locate(path, path.split("/"), 1, ["Trout"]) for path in paths]
+    photos = [locate(path, path.split("/"), 1, ["Trout"], False) for path in paths]
     found = [photo for photo in photos if photo]
 
     def placed(photos: list[Photo]) -> dict[str, str]:
@@ -658,3 +674,71 @@ def test_with_dvc(source: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "nfiles: 3" in RECORD.read_text()
     assert contents(RAW) == contents(source)
+
+
+def test_a_split_is_named(
+    tmp_path: Path, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest(write(tmp_path / "source", {"train/Cod/1.png": "a", "valid/Cod/1.png": "b"}))
+    said = capsys.readouterr().out
+    assert "The source is split: train (1 files), validation (1 files)" in said
+    assert "split.strategy: given" in said
+
+
+# What is known of the photographs.
+
+TABLES = {
+    "as in the data folder": "file,trip\nTrout/1.png,1\nTrout/2.png,2\nPerch/1.png,3\n",
+    "as in the source": "file,trip\nx/Trout/1.png,1\nx/Trout/2.png,2\nx/Perch/1.png,3\n",
+    "by folder": "folder,trip\nx,3\nx/Trout,2\n",
+    "with more columns": "file,trip,day\nTrout/1.png,1,\nTrout/2.png,2,\nPerch/1.png,3,4\n",
+}
+
+
+@pytest.mark.parametrize("text", TABLES.values(), ids=TABLES)
+def test_a_table_becomes_part_of_the_data(tmp_path: Path, project: Path, text: str) -> None:
+    source = write(tmp_path / "source", {f"x/{n}": n for n in ("Trout/1.png", "Trout/2.png")})
+    write(source, {"x/Perch/1.png": "p"})
+    table = tmp_path / "trips.csv"
+    table.write_text(text)
+    for _ in range(2):
+        ingest(source, table=table)
+    lines = (RAW / "photographs.csv").read_text().splitlines()
+    assert lines[0].startswith("file,trip")
+    assert [line.split(",")[0] for line in lines[1:]] == [
+        "Perch/1.png",
+        "Trout/1.png",
+        "Trout/2.png",
+    ]
+    assert lines[1].split(",")[1] == "3"
+
+
+def test_a_later_table_is_merged(tmp_path: Path, project: Path) -> None:
+    ingest(write(tmp_path / "first", {"Trout/1.png": "a", "Trout/2.png": "b"}))
+    table = tmp_path / "trips.csv"
+    table.write_text("file,trip\n9.png,007\n")
+    ingest(write(tmp_path / "second", {"Trout/9.png": "c"}), table=table)
+    table.write_text("file,boat,trip\n1.png,Ann,\n2.png,Bo,8\n")
+    ingest(tmp_path / "first", table=table)
+    assert (RAW / "photographs.csv").read_text().splitlines() == [
+        "file,trip,boat",
+        "Trout/1.png,,Ann",
+        "Trout/2.png,8,Bo",
+        "Trout/9.png,007,",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("file,trip\nTrout/1.png,1\nTrout/2.png,1\n", "no row for 1 file: .*Perch/1.png"),
+        ("folder,trip\nTrout,1\nPerch,2\nCod,3\n", "for a folder that is not among"),
+    ],
+)
+def test_a_table_that_does_not_fit_changes_nothing(
+    project: Path, source: Path, text: str, says: str
+) -> None:
+    (source.parent / "trips.csv").write_text(text)
+    with pytest.raises(UserError, match=says):
+        ingest(source, table=source.parent / "trips.csv")
+    assert not RAW.exists()

@@ -10,7 +10,8 @@ from PIL import ExifTags, Image
 
 from fishline.data import exif
 from fishline.data.exif import COLUMNS, NOTHING, read_exif
-from fishline.data.prepare.metadata import bursts, folder_part, images_to_split, read_metadata
+from fishline.data.photo_files import folder_part
+from fishline.data.prepare.metadata import bursts, images_to_split, read_metadata
 
 
 def photograph(taken: str = "2026:05:31 23:59:58", format: str = "JPEG", **serial: str) -> bytes:

@@ -14,11 +14,14 @@ from fishline.core.dvc import dvc
 from fishline.core.errors import UserError
 from fishline.core.files import one_at_a_time
 from fishline.core.params import PATH, Params, load_params
+from fishline.core.text import many
 from fishline.data.ingest.archives import quoted
 from fishline.data.ingest.bring import bring
 from fishline.data.ingest.buckets import fetch
 from fishline.data.ingest.plan import Link, Plan, make_plan
 from fishline.data.ingest.sources import members
+from fishline.data.ingest.table import match_source, merge
+from fishline.data.photograph_table import NAME
 from fishline.data.remote_files import is_url
 
 RAW = Path("data/raw")
@@ -28,13 +31,18 @@ LOCK = Path(".dvc/tmp/fishline-ingest.lock")
 
 
 def ingest(
-    source: Path | str, dry_run: bool = False, link: Link = "copy", as_json: bool = False
+    source: Path | str,
+    dry_run: bool = False,
+    link: Link = "copy",
+    as_json: bool = False,
+    table: Path | None = None,
 ) -> None:
     """Bring the photographs of `source` into data/raw; print what was done.
 
     Args:
         source: a folder or archive, here or behind a URL; from there it is downloaded first.
         as_json: print what a dry run found as JSON.
+        table: what is known of the photographs, as photographs.csv in data/raw has it.
 
     Raises:
         UserError: the source cannot be taken as it is, or a file is there already with other
@@ -53,10 +61,14 @@ def ingest(
         path, left_out = fetch(url, staging) if url else (Path(source), [])
         files = chain(left_out, members(path, staging, shutil.disk_usage(staging).free, url))
         plan = make_plan(path, files, RAW, params.species if params else (), link)
+        known = match_source(table, plan.names) if table else None
         if dry_run and as_json:
             print(json.dumps(_facts(plan), indent=2, ensure_ascii=False))
         else:
             _show(plan)
+        if known is not None and not as_json:
+            columns = ", ".join(map(str, known.columns))
+            print(f"{table} says of {many(len(known), 'file')}: {columns}")
         if dry_run and not as_json:
             print("Dry run: nothing was changed.")
         if not plan.species:
@@ -64,8 +76,10 @@ def ingest(
         if dry_run:
             return
         bring(plan, RAW, staging, link)
+        if known is not None:
+            merge(known, RAW)
         _version()  # also when nothing is new: `dvc add` may have failed the last time
-    _show_next(plan, params)
+    _show_next(plan, params, table)
 
 
 def _require_project() -> None:
@@ -127,7 +141,8 @@ def _facts(plan: Plan) -> dict[str, object]:
         for why, n in sorted(plan.left_out.items())
     ]
     species = {name: none | counts for name, counts in sorted(plan.species.items())}
-    return {"species": species, "new_bytes": plan.size, "left_out": left_out}
+    parts = dict(sorted(plan.parts.items()))
+    return {"species": species, "new_bytes": plan.size, "left_out": left_out, "parts": parts}
 
 
 def _show(plan: Plan) -> None:
@@ -138,6 +153,9 @@ def _show(plan: Plan) -> None:
     left_out = [(why, f"{n:,}", _short(plan.examples[why])) for why, n in plan.left_out.items()]
     if left_out:
         _print_table([("left out", "files", "for example"), *sorted(left_out)])
+    if plan.parts:
+        parts = ", ".join(f"{part} ({n:,} files)" for part, n in sorted(plan.parts.items()))
+        print(f"The source is split: {parts}. split.strategy: given in {PATH} uses that.")
 
 
 def _short(name: str) -> str:
@@ -151,12 +169,14 @@ def _print_table(rows: list[tuple[str, str, str]]) -> None:
     print()
 
 
-def _show_next(plan: Plan, params: Params | None) -> None:
+def _show_next(plan: Plan, params: Params | None, table: Path | None) -> None:
     if params:
         if unnamed := sorted(set(plan.species) - set(params.species)):
             print(f"Not yet named in {PATH} (base.species, finetune.species): {', '.join(unnamed)}")
         if Path(params.data.dir) != RAW:
             print(f"{PATH} still says data.dir: {params.data.dir}; to use these photographs, set")
             print(f"  data.dir: {RAW}")
+    if (RAW / NAME).is_file() and not table:
+        print(f"New photographs need a row in {RAW / NAME}: `--table` adds a table of them.")
     print(f"Record this version: git add {RECORD} {RAW.parent}/.gitignore")
     print("Next: dvc repro")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from fishline.core.errors import UserError
+from fishline.core.paths import PART_NAMES
 from fishline.data.ingest.archives import quoted
 
 TOP = "top"  # names the tree without a folder above its species, if it cannot be laid flat
@@ -36,12 +37,32 @@ class Photo(NamedTuple):
         return f"{self.species}/{'-'.join(self.tree) or TOP}/{self.rest}"
 
 
-def locate(name: str, path: Sequence[str], size: int, known: Collection[str]) -> Photo | None:
+def is_divided(paths: Iterable[Sequence[str]]) -> bool:
+    """Whether folders on `paths` divide a source for training and for validation or test."""
+    folders = {folder for *above, _ in paths for folder in above}
+    parts = {PART_NAMES.get(folder.lower()) for folder in folders}
+    return "train" in parts and bool(parts & {"validation", "test"})
+
+
+def part_of(folders: Sequence[str]) -> str | None:
+    """The first of `folders` that is named for a part of a split."""
+    return next((folder for folder in folders if folder.lower() in PART_NAMES), None)
+
+
+def locate(
+    name: str, path: Sequence[str], size: int, known: Collection[str], divided: bool
+) -> Photo | None:
     """Find the species folder on `path`: the deepest that is `known`, else the last.
 
     None if there are no folders on the path.
+
+    Args:
+        divided: whether a folder may be that of a part, not of a species; it is laid below that.
     """
     *folders, file = path
+    part = part_of(folders) if divided else None
+    if part:
+        folders.remove(part)
     if not folders:
         return None
     named = [i for i, folder in enumerate(folders) if folder in known]
@@ -50,7 +71,8 @@ def locate(name: str, path: Sequence[str], size: int, known: Collection[str]) ->
     above = folders[:at]
     while above and above[-1] == species:  # <Species>/<Species>/1.png
         above.pop()
-    return Photo(name, size, tuple(above), species, "/".join([*folders[at + 1 :], file]))
+    below = [part] if part else []
+    return Photo(name, size, tuple(above), species, "/".join([*below, *folders[at + 1 :], file]))
 
 
 def lay_out(photos: Sequence[Photo], digests: Digests) -> tuple[dict[str, Photo], list[Photo]]:

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from fishline.core.errors import UserError
 from fishline.data.ingest.archives import quoted
-from fishline.data.ingest.layout import Photo, lay_out, locate
+from fishline.data.ingest.layout import Photo, is_divided, lay_out, locate, part_of
 from fishline.data.ingest.sources import Member, set_aside
+from fishline.data.photo_files import folder_part
 
 Link = Literal["copy", "hardlink", "move"]
 
@@ -26,6 +27,8 @@ class Plan:
     """What an ingest would do; names are relative to the source, paths to the data folder."""
 
     new: dict[str, Member] = field(default_factory=dict)  # by path
+    names: dict[str, str] = field(default_factory=dict)  # by path, also of what is there
+    parts: Counter[str] = field(default_factory=Counter)  # of a split that the source has
     species: dict[str, Counter[str]] = field(default_factory=dict)  # species -> "new", "there"
     left_out: Counter[str] = field(default_factory=Counter)  # reason -> files
     examples: dict[str, str] = field(default_factory=dict)  # reason -> name
@@ -65,6 +68,9 @@ def make_plan(
     there = _already_there(files, raw, placed)
     for path, photo in placed.items():
         is_new = path not in there
+        plan.names[path] = photo.name
+        if part := folder_part(path, photo.species):
+            plan.parts[part] += 1
         plan.species.setdefault(photo.species, Counter())["new" if is_new else "there"] += 1
         if is_new:
             plan.new[path] = files[photo.name]
@@ -75,12 +81,15 @@ def _find_photos(
     source: Path, members: Iterable[Member], known: Collection[str], link: Link, plan: Plan
 ) -> Iterator[tuple[Photo, Member]]:
     own = source.resolve().name if source.is_dir() else ""
-    for member in tqdm(members, "names", unit="file", leave=False, disable=None):
+    everything = list(tqdm(members, "names", unit="file", leave=False, disable=None))
+    divided = is_divided(member.path for member in everything if not member.left_out)
+    for member in everything:
         path, why = member.path, member.left_out
-        if own and not why and (len(path) == 1 or own in known):
+        folders = set(path[:-1]) - ({part_of(path[:-1])} if divided else set())
+        if own and not why and (not folders or own in known):
             path = (own, *path)  # the source is the species folder, or may be
             why = set_aside(path)
-        photo = None if why else locate(member.name, path, member.size, known)
+        photo = None if why else locate(member.name, path, member.size, known, divided)
         if photo is None:
             plan.leave_out(why or "in no species folder", member.name)
             continue

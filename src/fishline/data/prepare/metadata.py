@@ -8,13 +8,13 @@ split, more than the folders that a file lies in.
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from fishline.core.paths import PART_NAMES
 from fishline.data import exif, photograph_table
+from fishline.data.photo_files import folder_part
 
 GIVEN = "given_part"  # of the manifest: where somebody's split has a file
 _NOT_SHARED = {*"index width height mode sha256 confidence taken".split(), *exif.PERSONAL}
@@ -65,14 +65,6 @@ def images_to_split(manifest: pd.DataFrame, burst_seconds: float) -> pd.DataFram
     own = [name for name in manifest if name not in _NOT_SHARED]
     images = manifest[own].rename(columns={GIVEN: "part"})
     return images.assign(burst=bursts(manifest, burst_seconds))
-
-
-def folder_part(file: str, species: str) -> str:
-    """The part of a split that a folder above or below that of the species stands for, or ""."""
-    folders = list(PurePosixPath(file).parts[:-1])
-    if species in folders:
-        folders.remove(species)
-    return next((PART_NAMES[f.lower()] for f in folders if f.lower() in PART_NAMES), "")
 
 
 def bursts(images: pd.DataFrame, seconds: float) -> pd.Series[str]:
