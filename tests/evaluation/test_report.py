@@ -22,13 +22,12 @@ from fishline.data.dataset import Images
 from fishline.data.prepare.colour_baseline import ColourBaseline
 from fishline.evaluation import figures
 from fishline.evaluation.comparison import Comparison, FreezeVariant
-from fishline.evaluation.metrics import Shared
 from fishline.evaluation.mistakes import COUNT, mistakes, write_mistakes
 from fishline.evaluation.replicates import Replicates
 from fishline.evaluation.report import CARD, card, write_report
 from fishline.evaluation.report_data import ReportData, counts, recipe
 from fishline.evaluation.statistics import difference
-from fishline.evaluation.test_run import TestRun, evaluate_model
+from fishline.evaluation.test_run import Shared, TestRun, evaluate_model
 from fishline.tracking.search import Run
 from fishline.tracking.versions import Version
 

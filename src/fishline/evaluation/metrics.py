@@ -16,8 +16,6 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from fishline.data.prepare.leaks import known_columns, shared
-
 
 @dataclass(frozen=True)
 class ClassificationReport:
@@ -70,45 +68,6 @@ def classification_report(
             {"actual": np.take(names, actual), "predicted": np.take(names, predicted)}
         ),
     )
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Test images by whether they share something, such as a trip, with a training image.
-
-    images, accuracy:            of those that do
-    others, accuracy_of_others:  of those that do not, or of which it is not known
-    """
-
-    column: str
-    images: int
-    accuracy: float
-    others: int
-    accuracy_of_others: float
-
-    def numbers(self) -> dict[str, float]:
-        """The accuracies that there are, by name."""
-        named = {
-            f"accuracy_shared_{self.column}": (self.images, self.accuracy),
-            f"accuracy_new_{self.column}": (self.others, self.accuracy_of_others),
-        }
-        return {name: accuracy for name, (images, accuracy) in named.items() if images}
-
-
-def shared_with_training(right: pd.Series[bool], table: pd.DataFrame) -> list[Shared]:
-    """Accuracy on test images that share a day, a camera, … with training, and on the others.
-
-    Args:
-        right: whether each test image is answered rightly.
-        table: training and test images as the split has them, these in the order of `right`.
-    """
-    rows = []
-    for column in known_columns(table):
-        mask = shared(table, column)[table["part"] == "test"].to_numpy()
-        here, away = right.to_numpy()[mask], right.to_numpy()[~mask]
-        means = [float(some.mean()) if len(some) else 0.0 for some in (here, away)]
-        rows.append(Shared(column, len(here), means[0], len(away), means[1]))
-    return rows
 
 
 def headline(report: ClassificationReport) -> dict[str, float]:

@@ -23,10 +23,9 @@ from fishline.evaluation.comparison import (
     against_champion,
     freeze_variants,
 )
-from fishline.evaluation.metrics import Shared
 from fishline.evaluation.mistakes import Shown, mistakes
 from fishline.evaluation.replicates import Replicates, over_seeds
-from fishline.evaluation.test_run import TestRun
+from fishline.evaluation.test_run import Shared, TestRun
 from fishline.models.transfer import count, learning
 from fishline.tracking import search, versions
 from fishline.tracking.search import Run

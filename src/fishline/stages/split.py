@@ -18,7 +18,7 @@ from fishline.core.params import Split, load_params
 from fishline.core.paths import CACHE, METRICS, PLOTS, SPLIT
 from fishline.core.roles import ROLES
 from fishline.data.prepare.given_split import copies_across
-from fishline.data.prepare.metadata import images_to_split
+from fishline.data.prepare.groups import images_to_split
 from fishline.data.prepare.splitting import PHOTOGRAPH, audit, split
 from fishline.tracking.provenance import data_hash
 

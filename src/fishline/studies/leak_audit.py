@@ -29,8 +29,8 @@ from fishline.core.paths import CACHE, PLOTS, SPLIT
 from fishline.core.roles import ROLES
 from fishline.data.cache import Cache
 from fishline.data.prepare.colour_baseline import Features, colours, nearest
+from fishline.data.prepare.groups import images_to_split
 from fishline.data.prepare.leaks import known_columns, leaked, shared
-from fishline.data.prepare.metadata import images_to_split
 from fishline.data.prepare.originals import read_record
 from fishline.data.prepare.splitting import PHOTOGRAPH, split
 from fishline.studies.intervals import student_interval

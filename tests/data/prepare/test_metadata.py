@@ -11,7 +11,8 @@ from PIL import ExifTags, Image
 from fishline.data import exif
 from fishline.data.exif import COLUMNS, NOTHING, read_exif
 from fishline.data.photo_files import folder_part
-from fishline.data.prepare.metadata import bursts, images_to_split, read_metadata
+from fishline.data.prepare.groups import bursts, images_to_split
+from fishline.data.prepare.metadata import read_metadata
 
 
 def photograph(taken: str = "2026:05:31 23:59:58", format: str = "JPEG", **serial: str) -> bytes:

@@ -16,12 +16,45 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+GIVEN = "given_part"  # of the manifest: where somebody's split has a file
+# Columns of the manifest that photographs cannot share, or that nobody should see more of.
+NOT_SHARED = frozenset(
+    "index width height mode sha256 confidence taken latitude longitude owner".split()
+)
 STARTS = 8  # of the local search
 MOVES = 2000  # of each
 ABSENT = 10.0  # what a species that a part lacks adds to the misfit; 1: all its images misplaced
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+
+def images_to_split(manifest: pd.DataFrame, burst_seconds: float) -> pd.DataFrame:
+    """What a split looks at: file, species, original, alike, part, and what photographs may share.
+
+    Args:
+        manifest: as `preprocess` writes it, metadata as texts.
+        burst_seconds: see `bursts`.
+    """
+    own = [name for name in manifest if name not in NOT_SHARED]
+    images = manifest[own].rename(columns={GIVEN: "part"})
+    return images.assign(burst=bursts(manifest, burst_seconds))
+
+
+def bursts(images: pd.DataFrame, seconds: float) -> pd.Series[str]:
+    """A name for each burst: photographs by one camera, each within `seconds` of the one before.
+
+    Args:
+        images: columns taken and camera; a photograph whose time is not known is in no burst ("").
+    """
+    timed = images.loc[images["taken"] != "", ["camera", "taken"]].sort_values(["camera", "taken"])
+    time, camera = pd.to_datetime(timed["taken"]).to_numpy(), timed["camera"].to_numpy()
+    pause = np.timedelta64(round(1000 * seconds), "ms")
+    follows = (np.diff(time) <= pause) & (camera[1:] == camera[:-1])
+    first = np.r_[True, ~follows][: len(timed)]
+    began = timed["taken"].where(first).ffill()
+    names: pd.Series[str] = timed["camera"].str.cat(began, sep=" ").str.strip()
+    return names.reindex(images.index, fill_value="")
 
 
 def name_groups(images: pd.DataFrame, columns: Sequence[str]) -> pd.Series[str]:

@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from fishline.data import exif, photograph_table
 from fishline.data.photo_files import folder_part
-
-GIVEN = "given_part"  # of the manifest: where somebody's split has a file
-_NOT_SHARED = {*"index width height mode sha256 confidence taken".split(), *exif.PERSONAL}
+from fishline.data.prepare.groups import GIVEN
 
 
 def read_metadata(
@@ -53,31 +50,3 @@ def read_metadata(
     before = known.reindex(columns=told.columns, fill_value="")
     known[told.columns] = told.where(told != "", before)
     return known
-
-
-def images_to_split(manifest: pd.DataFrame, burst_seconds: float) -> pd.DataFrame:
-    """What a split looks at: file, species, original, alike, part, and what photographs may share.
-
-    Args:
-        manifest: as `preprocess` writes it, metadata as texts.
-        burst_seconds: see `bursts`.
-    """
-    own = [name for name in manifest if name not in _NOT_SHARED]
-    images = manifest[own].rename(columns={GIVEN: "part"})
-    return images.assign(burst=bursts(manifest, burst_seconds))
-
-
-def bursts(images: pd.DataFrame, seconds: float) -> pd.Series[str]:
-    """A name for each burst: photographs by one camera, each within `seconds` of the one before.
-
-    Args:
-        images: columns taken and camera; a photograph whose time is not known is in no burst ("").
-    """
-    timed = images.loc[images["taken"] != "", ["camera", "taken"]].sort_values(["camera", "taken"])
-    time, camera = pd.to_datetime(timed["taken"]).to_numpy(), timed["camera"].to_numpy()
-    pause = np.timedelta64(round(1000 * seconds), "ms")
-    follows = (np.diff(time) <= pause) & (camera[1:] == camera[:-1])
-    first = np.r_[True, ~follows][: len(timed)]
-    began = timed["taken"].where(first).ffill()
-    names: pd.Series[str] = timed["camera"].str.cat(began, sep=" ").str.strip()
-    return names.reindex(images.index, fill_value="")
