@@ -19,7 +19,7 @@ from fishline.cli.help import InProject
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the tables as JSON.")
 @click.option(
     "--table",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path),
     help="CSV that says of each file (or folder) what is known: trip, vessel, camera, day, part …",
 )
 @click.option(

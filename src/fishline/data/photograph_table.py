@@ -62,6 +62,8 @@ def _read(path: Path) -> pd.DataFrame:
             head = file.readline()
             file.seek(0)
             rows = list(csv.reader(file, delimiter=";" if ";" in head and "," not in head else ","))
+    except FileNotFoundError:
+        raise UserError(f"there is no table {path}") from None
     except (OSError, ValueError, csv.Error) as error:  # no UTF-8: a ValueError
         raise UserError(f"{path} cannot be read as CSV in UTF-8: {error}") from None
     names = [name.strip() for name in rows[0]] if rows else []
