@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -39,6 +39,19 @@ def find_images(folder: Path) -> Iterator[Path]:
             elif path.suffix.lower() in endings or os.path.isdir(path):  # noqa: PTH112
                 paths.append(path)
     yield from sorted(paths)
+
+
+def count_images(root: Path, species: Iterable[str]) -> dict[str, int]:
+    """How many images each of `species` has below `root`; one without a folder is left out."""
+    folders = {name: root / name for name in species}
+    return {n: sum(1 for _ in find_images(f)) for n, f in folders.items() if f.is_dir()}
+
+
+def other_folders(root: Path, species: Iterable[str]) -> list[str]:
+    """The folders in `root` that may be species and are none of `species`, sorted."""
+    folders = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+    named = {name for name in folders if name[0] != "." and not name.endswith(MASKS)}
+    return sorted(named.difference(species))
 
 
 def image_endings() -> set[str]:

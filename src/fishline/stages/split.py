@@ -1,8 +1,8 @@
 """Stage `split`: which image serves for training, validation or test.
 
-Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
-with file, species, original, alike and part; to `plots/`, how many there are; to `metrics/`, an
-audit of what leaks. data/prepare/splitting.py has the strategies.
+Reads the manifest, writes `data/split/base.csv` and, if there are new species, `finetune.csv`: a
+row per image with file, species, original, alike and part; to `plots/`, how many there are; to
+`metrics/`, an audit of what leaks. data/prepare/splitting.py has the strategies.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import pandas as pd
 
 from fishline.core.files import read_csv, require, write_csv, write_json
+from fishline.core.folders import remaking
 from fishline.core.params import load_params
 from fishline.core.paths import CACHE, METRICS, PLOTS, SPLIT
-from fishline.core.roles import ROLES
+from fishline.core.roles import active
 from fishline.data.prepare.splitting import audit, split
 from fishline.tracking.provenance import data_hash
 
@@ -23,7 +24,7 @@ def main() -> None:
     images = manifest[["file", "species", "original", "alike"]]
     tables = {
         task: split(images[images["species"].isin(getattr(params, task).species)], params.split)
-        for task in (role.task for role in ROLES.values())
+        for task in (role.task for role in active(params))
     }
     audits = {
         task: {
@@ -33,8 +34,9 @@ def main() -> None:
         }
         for task, table in tables.items()
     }
-    for task, table in tables.items():
-        write_csv(SPLIT / f"{task}.csv", table)
+    with remaking(SPLIT) as new:
+        for task, table in tables.items():
+            write_csv(new / f"{task}.csv", table)
     write_json(METRICS / "split.json", audits)
     both = pd.concat(tables.values())
     counts = both.groupby(["species", "part"]).size().rename("images").reset_index()
