@@ -12,20 +12,19 @@ import pandas as pd
 
 from fishline.core.files import read_json
 from fishline.core.paths import METRICS, PLOTS
-from fishline.core.roles import ROLES
 from fishline.core.text import table, text
 
 SPECIES = 30  # a larger matrix is no longer read, and GitHub takes 65,536 characters
 
 
 def body(base: str, commit: str, link: str) -> str:
-    """The comment: what changed against the revision `base`, and how good both models are."""
+    """The comment: what changed against the revision `base`, and how good the models are."""
     sections = [
         f"### Models of {commit[:7]} against {text(base.removeprefix('origin/'))}",
         _diff("metrics", base) or "No metric changed.",
         _diff("params", base) or "No parameter changed.",
         _scores(),
-        *(_matrix(model) for model in ROLES),
+        *(_matrix(model) for model in read_json(METRICS / "evaluate.json")),
         f"[Report, curves and pictures]({link}) of this run.",
     ]
     return "\n\n".join(sections) + "\n"

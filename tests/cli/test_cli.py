@@ -180,6 +180,8 @@ def test_stages_that_only_read_images_load_neither_torch_nor_mlflow(project: Pat
         (("", ""), "train-base", "data/cache/manifest.csv is missing"),
         (("", ""), "audit", "data/cache/manifest.csv is missing"),
         (("", ""), "curve", "data/cache/manifest.csv is missing"),
+        (("species: [C, D]", "species: []"), "curve", "finetune.species is empty"),
+        (("species: [C, D]", "species: [C]"), "check", "finetune.species lists C alone"),
     ],
 )
 def test_what_a_user_can_cause_is_one_message_and_no_traceback(
@@ -245,6 +247,7 @@ def test_exit_codes(project: Path, line: str, code: int, said: str) -> None:
     ("line", "said"),
     [(stage, "no params.yaml in ") for stage in STAGES]
     + [(line, "no params.yaml in ") for line in ("check", "audit", "curve", "promote fish-base")]
+    + [(line, "no params.yaml in ") for line in ("species", "species add A")]
     + [(f"{line} fish-base", "no project in ") for line in ("models", "history", "rollback")]
     + [(f"{line} fish-base/1", "no project in ") for line in ("provenance", "reproduce")]
     + [(line, "no project in ") for line in ("compare a b", "runs a", "predict x")]

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from fishline.core.errors import UserError
 from fishline.core.params import RESERVED, Method, Params, load_params, training
+from fishline.core.roles import BASE, FINETUNED, active
 from fishline.core.yaml_files import flatten, read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -268,7 +269,7 @@ def test_no_key_may_be_null(tmp_path: Path, key: str) -> None:
         # species
         ("base.species", "[]", "must be a list of at least 2 names"),
         ("base.species", "[Trout]", "must be a list of at least 2 names"),
-        ("finetune.species", "[Sea Bass]", "must be a list of at least 2 names"),
+        ("finetune.species", "Sea Bass", "must be a list of names"),
         ("base.species", "[Trout, Shrimp, Trout]", "lists Trout more than once"),
         ("finetune.species", "[Sea Bass, Sea Bass]", "lists Sea Bass more than once"),
     ],
@@ -373,6 +374,16 @@ def test_a_species_belongs_to_one_model(tmp_path: Path) -> None:
     text = message(write(tmp_path, {"finetune.species": "[Sea Bass, Trout]"}))
     assert "Trout stands in base.species and in finetune.species" in text
     assert "Sea Bass" not in text
+
+
+def test_there_may_be_no_new_species_and_one_beside_the_old(tmp_path: Path) -> None:
+    params = load_params(write(tmp_path, {"finetune.species": "[]"}))
+    assert (params.species, active(params)) == (("Trout", "Shrimp"), [BASE])
+    extended = load_params(write(tmp_path, {"finetune.species": "[Sea Bass]"}))
+    assert (extended.species[2:], active(extended)) == (("Sea Bass",), [BASE, FINETUNED])
+    text = message(write(tmp_path, {"finetune.species": "[Sea Bass]", "finetune.mode": "replace"}))
+    assert "finetune.species lists Sea Bass alone" in text
+    assert "set finetune.mode to extend" in text
 
 
 @pytest.mark.parametrize(

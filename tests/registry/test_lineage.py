@@ -229,6 +229,8 @@ def test_whether_the_data_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         data_hash(manifest[part]) for part in (slice(1), slice(1, 2), slice(2))
     )
     assert list(lineage.present_data()) == [base, finetuned, both]
+    (SPLIT / "finetune.csv").unlink()
+    assert set(lineage.present_data()) == {base}
 
 
 def test_a_run_that_registered_nothing_has_an_origin(store: mlflow.MlflowClient) -> None:

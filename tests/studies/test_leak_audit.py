@@ -95,6 +95,18 @@ def test_the_report_compares_the_strategies(project: Path, monkeypatch: pytest.M
         assert leaky["verdict"] == "leaks"
 
 
+def test_one_new_species_beside_the_old_is_drawn_two_labels(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    params = load_params()
+    for new in (("Sea Bass",), ()):
+        finetune = params.finetune.model_copy(update={"species": new})
+        table = report(params.model_copy(update={"finetune": finetune}))
+        chances = table[table["split"] == "grouped"].set_index("task")["chance"].to_dict()
+        assert chances == {"base": 1 / 5} | ({"finetune": 1 / 2} if new else {})
+
+
 def test_photographs_can_come_from_a_record(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""`fishline ingest`, `audit` and `curve`: the commands for a user's photographs.
+"""`fishline ingest`, `species`, `audit` and `curve`: the commands for a user's photographs.
 
 Thin: each command imports its module when it is called.
 """
@@ -10,7 +10,7 @@ from typing import Literal
 
 import click
 
-from fishline.cli.help import InProject
+from fishline.cli.help import InProject, require_params
 
 
 @click.command()
@@ -106,4 +106,43 @@ def curve(photographs: str, draws: int) -> None:
     main(photographs, draws)
 
 
-COMMANDS = [ingest, audit, curve]
+@click.group(invoke_without_command=True)
+@click.pass_context
+def species(ctx: click.Context) -> None:
+    """List the species of params.yaml, or add to them.
+
+    With the number of images of each, and folders of data.dir that are not named yet.
+
+    \b
+    fishline species
+    fishline species add "Atlantic Cod"
+    """
+    if ctx.invoked_subcommand is None:
+        from fishline.data.species import show
+
+        require_params()
+        show()
+
+
+@species.command(cls=InProject)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--to",
+    type=click.Choice(["base", "finetune"]),
+    help="The list that is added to. [default: finetune if it names any, else base]",
+)
+def add(names: tuple[str, ...], to: str | None) -> None:
+    """Add species to params.yaml.
+
+    NAME is that of a folder in data.dir. All else in the file stays as it is written.
+
+    \b
+    fishline species add "Atlantic Cod"
+    fishline species add Whiting Pollack --to base
+    """
+    from fishline.data.species import add
+
+    add(names, to)
+
+
+COMMANDS = [ingest, species, audit, curve]

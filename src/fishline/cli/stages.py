@@ -47,9 +47,9 @@ STAGES = {
         "models/finetuned/, plots/, metrics/finetune.json",
     ),
     "evaluate": (
-        "Test both models.",
-        "both models, data/cache/, data/features/, data/split/",
-        "metrics/, plots/, and the test metrics of both runs",
+        "Test the models.",
+        "the models, data/cache/, data/features/, data/split/",
+        "metrics/, plots/, and the test metrics of their runs",
     ),
 }
 

@@ -18,9 +18,8 @@ from fishline.cli.help import InProject, WithStore, require_store
 @click.argument("sources", nargs=-1, required=True, type=click.Path(), metavar="SOURCE...")
 @click.option(
     "--model",
-    default="fish-finetuned@champion",
-    show_default=True,
-    help="fish-base/3, fish-base@champion, a run id, or a folder such as models/finetuned.",
+    help="fish-base/3, fish-base@champion, a run id, or a folder such as models/base. "
+    "[default: the champion of fish-finetuned, or of fish-base if it is the only one]",
 )
 @click.option("--json", "form", flag_value="json", help="A JSON object a line.")
 @click.option("--csv", "form", flag_value="csv", help="A table, with each species' probability.")
@@ -39,7 +38,7 @@ from fishline.cli.help import InProject, WithStore, require_store
 )
 def predict(
     sources: tuple[str, ...],
-    model: str,
+    model: str | None,
     form: Literal["text", "json", "csv"],
     out: Path | None,
     engine: Literal["local", "ray"] | None,
@@ -55,18 +54,22 @@ def predict(
     fishline predict --csv ~/Photographs > species.csv
     fishline predict s3://bucket/2024 --out answers.parquet --engine ray
     """
-    if not Path(model).is_dir():
+    if engine and not out:
+        raise click.UsageError("--engine is for --out")
+    if out and form != "text":
+        raise click.UsageError(f"--{form} is for what is printed, --out writes Parquet")
+    if out and out.suffix != ".parquet":
+        raise click.UsageError(f"--out {out}: name a table that ends in .parquet")
+    if model is None or not Path(model).is_dir():
         require_store()
+    if model is None:
+        from fishline.serving.default_model import default_model
+
+        model = default_model()
     if out is None:
         from fishline.serving.predict import predict
 
-        if engine:
-            raise click.UsageError("--engine is for --out")
         sys.exit(1 if predict(sources, model, form) else 0)
-    if form != "text":
-        raise click.UsageError(f"--{form} is for what is printed, --out writes Parquet")
-    if out.suffix != ".parquet":
-        raise click.UsageError(f"--out {out}: name a table that ends in .parquet")
     from fishline.core.engine import engine_name
     from fishline.serving.predict_table import predict_table
 

@@ -69,7 +69,7 @@ Name = Annotated[str, Field(pattern=r"\S", max_length=255)]
 # Not strict: YAML has lists alone.
 WeightDecay = Literal["auto"] | Annotated[float, Field(ge=0, le=10)]
 Columns = Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
-Species = Annotated[tuple[Name, ...], Field(min_length=2, strict=False), AfterValidator(_species)]
+Species = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_species)]
 
 
 class Section(BaseModel):
@@ -151,7 +151,9 @@ TRAIN = (
 class Base(Section):
     """The base model."""
 
-    species: Species = Field(description="what the base model tells apart: folders of `data.dir`")
+    species: Species = Field(
+        min_length=2, description="what the base model tells apart: folders of `data.dir`"
+    )
     train: Trainable = Field(description=TRAIN)
 
 
@@ -237,7 +239,9 @@ class Method(Section):
 class Finetune(Recipe):
     """The base model adapted to new species."""
 
-    species: Species = Field(description="the new species: folders of `data.dir`")
+    species: Species = Field(
+        description="the new species: folders of `data.dir`; none: the base model is the only one"
+    )
     mode: Mode = Field(
         description="replace: a model of these alone; extend: of the base species and these"
     )
@@ -304,13 +308,18 @@ class Params(Recipe, Method):
         """Refuse values that contradict each other, with a sentence that names the keys."""
         split = self.split
         total = split.train + split.validation + split.test
-        both = sorted(set(self.base.species) & set(self.finetune.species))
+        new = self.finetune.species
+        both = sorted(set(self.base.species) & set(new))
         contradictions = {
             f"split.train + split.validation + split.test must be 1, not {total:g}": (
                 abs(total - 1) > 1e-6
             ),
             f"{', '.join(both)} stands in base.species and in finetune.species; "
             "a species belongs to one of them": bool(both),
+            f"finetune.species lists {', '.join(new)} alone, which leaves nothing to tell it from: "
+            "name another, set finetune.mode to extend, or move it to base.species": (
+                len(new) == 1 and self.finetune.mode == "replace"
+            ),
             "label_smoothing is for loss: cross_entropy alone; set it to 0": (
                 self.loss != "cross_entropy" and self.label_smoothing > 0
             ),

@@ -42,3 +42,10 @@ class Role:
 BASE = Role("base", task="base", stage="train-base", registered="fish-base")
 FINETUNED = Role("finetuned", task="finetune", stage="finetune", registered="fish-finetuned")
 ROLES = {role.folder: role for role in (BASE, FINETUNED)}
+
+NO_FINETUNED = "finetune.species in params.yaml is empty: there is no fine-tuned model"
+
+
+def active(params: Params) -> list[Role]:
+    """Those of `ROLES` that have species: with one list, the base model alone."""
+    return [role for role in ROLES.values() if getattr(params, role.task).species]

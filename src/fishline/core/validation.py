@@ -67,7 +67,8 @@ def allowed(field: FieldInfo) -> str:
         if hasattr(rule, name)
     }
     if get_origin(kind) is tuple:
-        return f"a list of at least {limits['min_length']} names"
+        least = limits.get("min_length")
+        return f"a list of at least {least} names" if least else "a list of names"
     if kind is str:
         return f"a text, not blank, of at most {limits['max_length']} characters"
     if {"ge", "le"} <= limits.keys():

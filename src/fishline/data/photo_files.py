@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
@@ -48,6 +48,19 @@ def folder_part(file: str, species: str) -> str:
     if species in folders:
         folders.remove(species)
     return next((PART_NAMES[f.lower()] for f in folders if f.lower() in PART_NAMES), "")
+
+
+def count_images(root: Path, species: Iterable[str]) -> dict[str, int]:
+    """How many images each of `species` has below `root`; one without a folder is left out."""
+    folders = {name: root / name for name in species}
+    return {n: sum(1 for _ in find_images(f)) for n, f in folders.items() if f.is_dir()}
+
+
+def other_folders(root: Path, species: Iterable[str]) -> list[str]:
+    """The folders in `root` that may be species and are none of `species`, sorted."""
+    folders = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+    named = {name for name in folders if name[0] != "." and not name.endswith(MASKS)}
+    return sorted(named.difference(species))
 
 
 def image_endings() -> set[str]:

@@ -46,6 +46,13 @@ def write_curves(stem: Path, curves: pd.DataFrame, title: str) -> list[Path]:
         return [_csv(stem, curves), _png(stem, figure)]
 
 
+def write_words(path: Path, words: str) -> None:
+    """A picture of one sentence, in place of one that there is nothing to draw of."""
+    figure = Figure(figsize=(8, 0.6))
+    figure.text(0.5, 0.5, words, ha="center", va="center")
+    write_figure(path, figure, 110)
+
+
 def curves_svg(curves: pd.DataFrame) -> list[str]:
     """The same two panels as SVG: loss, and accuracy on the validation images."""
     with matplotlib.rc_context(SVG):

@@ -95,8 +95,9 @@ def _data(tags: Mapping[str, str]) -> dict[str, Any]:
 
 def present_data() -> Iterator[str]:
     """The hashes of the data that `split` divided last: of each task, and of both together."""
-    files = [SPLIT / f"{role.task}.csv" for role in ROLES.values()]
-    if not all(path.is_file() for path in (CACHE / "manifest.csv", *files)):
+    tables = (SPLIT / f"{role.task}.csv" for role in ROLES.values())
+    files = [path for path in tables if path.is_file()]
+    if not files or not (CACHE / "manifest.csv").is_file():
         return
     manifest = read_csv(CACHE / "manifest.csv")
     tasks = [set(read_csv(path)["file"]) for path in files]

@@ -1,11 +1,11 @@
-"""Stage `evaluate`: both models on their test images, which nothing else looks at.
+"""Stage `evaluate`: the models on their test images, which nothing else looks at.
 
 Writes `metrics/evaluate.json` (the headline), `metrics/reliability.json` (calibration, how well
 unknown species are told, accuracy where trip, day or camera are new), `metrics/species.json`
 (precision, recall and F1 of each species) and, for each model, confusion and one-against-the-rest
 matrices, its worst mistakes, a table of its predictions and a model card to `plots/`, and
 `plots/report.html`, a page that says it all. The same is added to the MLflow run that trained the
-model.
+model. Of a fine-tuned model that there is not, tables are empty and pictures say so.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import click
+import pandas as pd
 
 from fishline.core.files import read_json, write_csv, write_json, write_text
 from fishline.core.params import Params, load_params
 from fishline.core.paths import METRICS, PLOTS, run_record
-from fishline.core.roles import ROLES
+from fishline.core.roles import NO_FINETUNED, ROLES, active
 from fishline.data.dataset import Images, model_images
-from fishline.evaluation import figures
+from fishline.evaluation import figures, retest
 from fishline.evaluation.metrics import by_species, headline, of_species
 from fishline.evaluation.mistakes import write_mistakes
 from fishline.evaluation.report import card, write_report
@@ -32,13 +33,18 @@ from fishline.tracking import test_results
 from fishline.tracking.store import tracking_uri
 
 REPORT = PLOTS / "report.html"
+TABLES = {  # and their columns, besides those of species
+    "confusion": ["actual", "predicted"],
+    "one-vs-rest": "species true_negative false_positive false_negative true_positive".split(),
+    "predictions": [*retest.COLUMNS, "answer"],
+}
 
 
 def main() -> None:
     params = load_params()
     seed_everything(params.seed)
     device = find_device(params.device)
-    images = {model: model_images(role, params) for model, role in ROLES.items()}
+    images = {role.folder: model_images(role, params) for role in active(params)}
     tested = {
         model: evaluate_model(model, subsets["test"], device) for model, subsets in images.items()
     }
@@ -50,10 +56,12 @@ def main() -> None:
     write_json(METRICS / "evaluate.json", summaries)
     write_json(METRICS / "reliability.json", reliability)
     write_json(METRICS / "species.json", {m: by_species(t.report) for m, t in tested.items()})
-    measured = {model: summaries[model] | reliability[model] for model in ROLES}
-    for model, role in ROLES.items():
-        title = f"{role.title(params)}, test images"
-        _publish(model, title, tested[model], measured[model])
+    measured = {model: summaries[model] | reliability[model] for model in images}
+    for model in ROLES.keys() - images:
+        _leave_out(model)
+    for model, run in tested.items():
+        title = f"{ROLES[model].title(params)}, test images"
+        _publish(model, title, run, measured[model])
     models = [
         gather(model, tested[model], subsets, measured[model], params)
         for model, subsets in images.items()
@@ -122,6 +130,15 @@ def _publish(model: str, title: str, tested: TestRun, summary: dict[str, float])
             "MLFLOW_TRACKING_URI to the store it was trained with.",
             err=True,
         )
+
+
+def _leave_out(model: str) -> None:
+    """Write what DVC expects, and plots, of a model that there is not."""
+    for name, columns in TABLES.items():
+        write_csv(PLOTS / f"{model}-{name}.csv", pd.DataFrame(columns=columns))
+    for name in ("confusion", "mistakes", "one-vs-rest"):
+        figures.write_words(PLOTS / f"{model}-{name}.png", NO_FINETUNED)
+    write_text(PLOTS / f"{model}-card.md", f"{NO_FINETUNED}\n")
 
 
 def _report(models: Sequence[ReportData], params: Params) -> None:

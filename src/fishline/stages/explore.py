@@ -16,7 +16,7 @@ from __future__ import annotations
 from fishline.core.files import read_csv, require
 from fishline.core.params import load_params
 from fishline.core.paths import CACHE, PLOTS, SPLIT
-from fishline.core.roles import BASE, FINETUNED
+from fishline.core.roles import BASE, FINETUNED, active
 from fishline.data.cache import Cache
 from fishline.data.explore import statistics
 from fishline.data.explore.page import Task
@@ -25,10 +25,10 @@ from fishline.data.explore.sheets import explore
 
 def main() -> None:
     params = load_params()
-    tasks = {
-        BASE.task: Task("base model", params.base.species, params.balance),
-        FINETUNED.task: Task("fine-tuned model", params.finetune.species, params.finetune.balance),
-    }
+    tasks = {BASE.task: Task("base model", params.base.species, params.balance)}
+    if FINETUNED in active(params):
+        new = params.finetune
+        tasks[FINETUNED.task] = Task("fine-tuned model", new.species, new.balance)
     manifest = read_csv(require(CACHE / "manifest.csv", "split"))
     splits = {task: read_csv(require(SPLIT / f"{task}.csv", "split")) for task in tasks}
     images = statistics.join(manifest, splits)

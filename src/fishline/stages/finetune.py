@@ -4,7 +4,7 @@
 species together, trained on the images of both so that it does not forget. `finetune.train` says
 what learns: `head` (the last layer), `classifier` or `all`; the rest is frozen, parameters and
 batch-norm statistics alike. Reads `models/base`, `data/cache` and `data/split`, writes
-`models/finetuned/` and registers `fish-finetuned`.
+`models/finetuned/` and registers `fish-finetuned`. Without new species it trains nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 
 from fishline.core.params import load_params, training
 from fishline.core.paths import MODELS, run_record
-from fishline.core.roles import BASE, FINETUNED
+from fishline.core.roles import BASE, FINETUNED, NO_FINETUNED, active
 from fishline.data.dataset import model_images
 from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze, start
@@ -25,6 +25,9 @@ from fishline.training.session import TrainingJob
 
 def main() -> None:
     params = load_params()
+    if FINETUNED not in active(params):
+        run.skip(FINETUNED, NO_FINETUNED, params.device)
+        return
     rng = seed_everything(params.seed)
     subsets = model_images(FINETUNED, params)
     network, config = start(params, subsets["train"])

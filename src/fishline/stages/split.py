@@ -1,8 +1,9 @@
 """Stage `split`: which image serves for training, validation or test.
 
-Reads the manifest, writes `data/split/base.csv` and `data/split/finetune.csv`: a row per image
-with file, species, original, alike, what else photographs may share (day, camera, burst, columns of
-photographs.csv), part and group (what stays together); to `plots/`, how many there are; to
+Reads the manifest, writes `data/split/base.csv` and, if there are new species, `finetune.csv`: a
+row per image with file, species, original, alike, what else photographs may share (day, camera,
+burst, columns of photographs.csv), part and group (what stays together); to `plots/`, how many
+there are; to
 `metrics/`, an audit of what leaks. data/prepare/splitting.py has the strategies.
 """
 
@@ -14,27 +15,28 @@ from typing import Any
 import pandas as pd
 
 from fishline.core.files import read_csv, require, write_csv, write_json
+from fishline.core.folders import remaking
 from fishline.core.params import Split, load_params
 from fishline.core.paths import CACHE, METRICS, PLOTS, SPLIT
-from fishline.core.roles import ROLES
+from fishline.core.roles import active
 from fishline.data.prepare.given_split import copies_across
 from fishline.data.prepare.groups import images_to_split
 from fishline.data.prepare.splitting import PHOTOGRAPH, audit, split
 from fishline.tracking.provenance import data_hash
 
-COPIES = SPLIT / "copies.csv"  # across a given split
+COPIES = "copies.csv"  # across a given split
 
 
 def main() -> None:
     params = load_params()
     manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"), all_text=True)
     images = images_to_split(manifest, params.split.burst_seconds)
-    task_of = {name: r.task for r in ROLES.values() for name in getattr(params, r.task).species}
+    task_of = {name: r.task for r in active(params) for name in getattr(params, r.task).species}
     images["task"] = images["species"].map(task_of)
     images = images[images["task"].notna()]
     whole = split(images, params.split)  # together: a trip may have species of both tasks
     tables = {
-        role.task: whole[whole["task"] == role.task].drop(columns="task") for role in ROLES.values()
+        role.task: whole[whole["task"] == role.task].drop(columns="task") for role in active(params)
     }
     audits = {
         task: {
@@ -44,8 +46,11 @@ def main() -> None:
         }
         for task, table in tables.items()
     }
-    for task, table in tables.items():
-        write_csv(SPLIT / f"{task}.csv", table)
+    with remaking(SPLIT) as new:
+        for task, table in tables.items():
+            write_csv(new / f"{task}.csv", table)
+        if params.split.strategy == "given":
+            write_csv(new / COPIES, copies_across(images))
     write_json(METRICS / "split.json", audits)
     both = pd.concat(tables.values())
     counts = both.groupby(["species", "part"]).size().rename("images").reset_index()
@@ -77,13 +82,12 @@ def _say_unknown(images: pd.DataFrame, settings: Split) -> None:
 
 
 def _report_given(images: pd.DataFrame, settings: Split) -> None:
-    """Say which images of a given split have copies across it; all are in a table."""
+    """Say which images of a given split have copies across it."""
     across = copies_across(images)
-    write_csv(COPIES, across)
     done = "left out" if settings.given_leaks == "drop" else "in use"
     if len(across):
         print(f"{len(across)} images have a copy in another part of the given split ({done}):")
     for row in across.head(20).itertuples():
         print(f"  {row.file} ({row.part}) and {row.copy} ({row.copy_part})")
     if len(across) > 20:
-        print(f"  … and {len(across) - 20} more in {COPIES}")
+        print(f"  … and {len(across) - 20} more in {SPLIT / COPIES}")

@@ -26,7 +26,7 @@ from fishline.core.errors import UserError
 from fishline.core.files import read_csv, require
 from fishline.core.params import Params, Strategy, load_params
 from fishline.core.paths import CACHE, PLOTS, SPLIT
-from fishline.core.roles import ROLES
+from fishline.core.roles import active
 from fishline.data.cache import Cache
 from fishline.data.prepare.colour_baseline import Features, colours, nearest
 from fishline.data.prepare.groups import images_to_split
@@ -72,7 +72,7 @@ def control(table: pd.DataFrame, features: Features, classes: int, seed: int) ->
 
 
 def report(params: Params, record: Path | None = None) -> pd.DataFrame:
-    """The control on both tasks' images, split by each strategy; a row for each.
+    """The control on each task's images, split by each strategy; a row for each.
 
     Args:
         params: everything but the strategy is taken from here.
@@ -86,7 +86,7 @@ def report(params: Params, record: Path | None = None) -> pd.DataFrame:
     if known.isna().any():
         raise UserError(f"{record} has no original for {manifest['file'][known.isna()].iloc[0]}")
     rows = []
-    for task in (role.task for role in ROLES.values()):
+    for task in (role.task for role in active(params)):
         species = getattr(params, task).species
         mine = manifest["species"].isin(species)
         features = colours(cache, manifest.loc[mine, "index"].to_numpy(np.int64))
@@ -96,7 +96,8 @@ def report(params: Params, record: Path | None = None) -> pd.DataFrame:
             )
             table = split(images[mine], settings)
             table["original"] = (manifest["species"] + "/" + known)[mine].to_numpy()
-            result = control(table, features, len(species), params.seed)
+            labels = max(2, len(species))  # one new species beside others: any number will do
+            result = control(table, features, labels, params.seed)
             rows.append(_row(task, strategy, table, result))
     return pd.DataFrame(rows)
 
@@ -107,19 +108,19 @@ def _strategies(params: Params) -> list[str]:
     return [name for name in get_args(Strategy) if name != "given" or own == "given"]
 
 
-def report_shared() -> pd.DataFrame:
+def report_shared(params: Params) -> pd.DataFrame:
     """What test images share with training images: a row for each model and column.
 
     `accuracy` is on images that share it, `of others` on the rest, by the last `evaluate` of these
     very images; empty where there was none.
     """
     rows = []
-    for model, role in ROLES.items():
-        path = SPLIT / f"{role.task}.csv"
-        if not path.is_file():
+    for role in active(params):
+        paths = [SPLIT / f"{task}.csv" for task in role.tasks(params)]
+        if not all(path.is_file() for path in paths):
             continue
-        table = read_csv(path, all_text=True)
-        right = _right(PLOTS / f"{model}-predictions.csv", table)
+        table = pd.concat([read_csv(path, all_text=True) for path in paths], ignore_index=True)
+        right = _right(PLOTS / f"{role.folder}-predictions.csv", table)
         for column in known_columns(table):
             rows.append(_shared_row(role.task, table, column, right))
     return pd.DataFrame(rows)
@@ -174,7 +175,7 @@ def _row(task: str, strategy: str, table: pd.DataFrame, result: Control) -> dict
 def main(record: Path | None, as_json: bool = False) -> None:
     """Print the report; as JSON, an object of two lists: random labels, and what is shared."""
     params = load_params()
-    table, sharing = report(params, record), report_shared()
+    table, sharing = report(params, record), report_shared(params)
     if as_json:
         print(json.dumps({"random_labels": _rows(table), "shared": _rows(sharing)}, indent=2))
         return

@@ -17,7 +17,7 @@ import click
 import pandas as pd
 
 from fishline.core.errors import UserError
-from fishline.core.params import Params, load_params
+from fishline.core.params import PATH, Params, load_params
 from fishline.core.paths import run_record
 from fishline.core.roles import BASE, FINETUNED
 from fishline.data.dataset import Images, model_images
@@ -56,6 +56,11 @@ def read_sizes(text: str, most: int) -> list[int]:
 
 def main(photographs: str, draws: int) -> None:
     params = load_params()
+    if not params.finetune.species:
+        raise UserError(
+            f"{PATH}: finetune.species is empty, and without new species there is nothing to "
+            "fine-tune with few photographs"
+        )
     subsets = model_images(FINETUNED, params)
     counts = count_photographs(subsets["train"].table, params.finetune.species)
     most = max(counts.values())

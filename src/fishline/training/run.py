@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 import click
 import pandas as pd
 
-from fishline.core.files import read_json, require, write_json
-from fishline.core.params import Params
+from fishline.core.files import read_json, require, write_json, write_text
+from fishline.core.folders import remaking
+from fishline.core.params import Device, Params
 from fishline.core.paths import METRICS, MODELS, PLOTS, run_record
-from fishline.core.roles import ROLES
+from fishline.core.roles import ROLES, Role
 from fishline.data.dataset import Images, epoch_length
 from fishline.evaluation import figures
 from fishline.evaluation.metrics import classification_report
@@ -55,6 +56,18 @@ def run(job: TrainingJob, params: Params) -> None:
             _run_first(job, params)
         else:
             TrainingSession(job).train()
+
+
+def skip(role: Role, why: str, device: Device) -> None:
+    """Write what DVC expects of a training without species: no model, and curves of no epoch."""
+    with distributed.processes(find_device(device)):
+        if distributed.is_first():
+            with remaking(MODELS / role.folder) as new:
+                write_text(new / "README.md", f"{why}\n")  # DVC warns of an empty folder
+            write_json(run_record(role.folder), {})
+            write_json(METRICS / f"{role.stage}.json", {})
+            _curves(role.stage, [])
+            click.echo(f"{role.stage}: {why}")
 
 
 @contextmanager
@@ -161,7 +174,7 @@ def _cost(job: TrainingJob, history: list[Epoch]) -> dict[str, float]:
 
 
 def _curves(stage: str, history: list[Epoch]) -> list[Path]:
-    table = pd.DataFrame([asdict(epoch) for epoch in history])
+    table = pd.DataFrame(map(asdict, history), columns=[field.name for field in fields(Epoch)])
     return figures.write_curves(PLOTS / stage, table.drop(columns="images_per_second"), stage)
 
 

@@ -241,7 +241,7 @@ def test_the_tables_and_what_to_do_next(source: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "Perch      1  0\n" in said
     assert "Trout      2  0\n" in said
-    assert "finetune.species): Perch\n" in said
+    assert "params.yaml: Perch. This names them:\n  fishline species add Perch\n" in said
     assert "data.dir: data/raw" in said
     assert "git add data/raw.dvc data/.gitignore" in said
     assert said.endswith("dvc repro\n")

@@ -23,15 +23,13 @@ def parameters() -> Iterator[Check]:
     """Whether params.yaml is valid."""
     require_params()
     params = load_params()
-    summary = (
-        f"valid; {len(params.base.species)} base and {len(params.finetune.species)} new species"
-    )
-    yield ok(summary)
+    base, new = len(params.base.species), len(params.finetune.species)
+    yield ok(f"valid; {base} base and {new} new species" if new else f"valid; {base} species")
 
 
 def data() -> Iterator[Check]:
     """Whether every species has photographs."""
-    from fishline.data.photo_files import MASKS, find_images
+    from fishline.data.photo_files import count_images, other_folders
 
     try:
         params = load_params()
@@ -41,15 +39,10 @@ def data() -> Iterator[Check]:
     if not folder.is_dir():
         yield _absent(folder)
         return
-    counts = {
-        name: sum(1 for _ in find_images(folder / name))
-        for name in params.species
-        if (folder / name).is_dir()
-    }
+    counts = count_images(folder, params.species)
     empty = [name for name in params.species if not counts.get(name)]
-    others = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
-    others = {name for name in others if not name.endswith(MASKS)} - set(params.species)
-    unnamed = f"; not in {PATH}: {', '.join(sorted(others))}" if others else ""
+    others = other_folders(folder, params.species)
+    unnamed = f"; not in {PATH}: {', '.join(others)}" if others else ""
     if empty:
         yield failure(
             f"{folder} has no photographs of {', '.join(empty)}{unnamed}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -172,7 +173,9 @@ def _print_table(rows: list[tuple[str, str, str]]) -> None:
 def _show_next(plan: Plan, params: Params | None, table: Path | None) -> None:
     if params:
         if unnamed := sorted(set(plan.species) - set(params.species)):
-            print(f"Not yet named in {PATH} (base.species, finetune.species): {', '.join(unnamed)}")
+            print(f"Not yet named in {PATH}: {', '.join(unnamed)}. This names them:")
+            dashes = ["--"] if any(name[0] == "-" for name in unnamed) else []
+            print(f"  fishline species add {shlex.join([*dashes, *unnamed])}")
         if Path(params.data.dir) != RAW:
             print(f"{PATH} still says data.dir: {params.data.dir}; to use these photographs, set")
             print(f"  data.dir: {RAW}")

@@ -10,6 +10,7 @@ from fishline.core.paths import MODELS, run_record
 from fishline.core.roles import ROLES
 from fishline.models.artifact import ModelConfig
 from fishline.serving.app.answers import percent
+from fishline.serving.default_model import roles_by_use
 from fishline.tracking import versions
 from fishline.tracking.provenance import project_root
 from fishline.tracking.store import tracking_uri
@@ -17,7 +18,7 @@ from fishline.tracking.versions import CHAMPION, Version
 
 NOTHING = (
     "There is no trained model here. `dvc repro` in the project's folder trains and registers "
-    "two; `fishline app` must be started in that folder, or with `MLFLOW_TRACKING_URI` set to "
+    "models; `fishline app` must be started in that folder, or with `MLFLOW_TRACKING_URI` set to "
     "the store that has them."
 )
 SPLITS = {
@@ -48,7 +49,7 @@ class Choice:
 
 
 def registered() -> list[Choice]:
-    """All versions in the store: champions first, then fine-tuned models, the newest first.
+    """All versions in the store: champions first, then by use, the newest first.
 
     Raises:
         UserError: the store cannot be reached or used.
@@ -56,7 +57,7 @@ def registered() -> list[Choice]:
     store = project_root() / "mlflow.db"
     if tracking_uri() == f"sqlite:///{store}" and not store.is_file():
         return []  # looking into it would make it
-    names = [role.registered for role in reversed(ROLES.values())]
+    names = [role.registered for role in roles_by_use()]
     registered = [version for name in names for version in versions.versions(name)]
     registered.sort(key=lambda version: CHAMPION not in version.aliases)
     return [Choice(str(version), version.run_id, version) for version in registered]
