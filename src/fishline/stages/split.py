@@ -56,7 +56,8 @@ def main() -> None:
     counts = both.groupby(["species", "part"]).size().rename("images").reset_index()
     write_csv(PLOTS / "split.csv", counts)
     print(f"split: {params.split.strategy}, images per species and part:")
-    print(counts.pivot(index="species", columns="part", values="images").to_string())
+    table = counts.pivot(index="species", columns="part", values="images")
+    print(table.fillna(0).astype(int).to_string())
     for task, leaks in audits.items():
         _say_leaks(task, leaks)
     _say_unknown(images, params.split)

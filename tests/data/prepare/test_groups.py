@@ -78,6 +78,12 @@ def test_the_local_search_finds_what_greed_alone_does_not() -> None:
     assert (parts.groupby(images["group"]).nunique() == 1).all()
 
 
+def test_seeds_divide_trips_differently() -> None:
+    images = catches(20, 5)
+    tables = [split(images, settings(seed=seed)) for seed in range(6)]
+    assert len({tuple(table["part"]) for table in tables}) == 6
+
+
 def test_the_order_of_the_rows_does_not_matter_to_trips() -> None:
     images = catches(20, 4)
     tables = [split(some, SETTINGS) for some in (images, images.sample(frac=1, random_state=5))]
