@@ -118,7 +118,7 @@ def test_a_name_with_a_comma_stands_in_quotes() -> None:
         (["empty"], "no photographs in empty"),
         (
             ["--only", "Trout,Breem", "photos"],
-            "model does not know 'Breem'; it knows Bream, Shrimp, Trout. Did you mean 'Bream'?",
+            "the model does not know 'Breem'; it knows Bream, Shrimp, Trout. Did you mean 'Bream'?",
         ),
         (["--only", '"Trout', "photos"], "no line of CSV (unexpected end of data)"),
         (["--only", "", "photos"], "--only names no species"),

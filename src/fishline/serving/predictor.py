@@ -120,7 +120,7 @@ class Predictor:
             if name not in self.species:
                 near = get_close_matches(name, self.species, 1)
                 raise UserError(
-                    f"{self.version} does not know '{name}'; it knows {', '.join(self.species)}"
+                    f"the model does not know '{name}'; it knows {', '.join(self.species)}"
                     + (f". Did you mean '{near[0]}'?" if near else "")
                 )
         chosen = copy(self)
