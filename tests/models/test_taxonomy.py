@@ -21,6 +21,8 @@ Striped Mullet, Mullus ,Mullidae,"a book, page 3"
 Goatfish,Upeneus,Mullidae
 "Bream, red",,Sparidae,
 Whale,Physeter,,of no model
+,,,
+,,,
 """
 
 

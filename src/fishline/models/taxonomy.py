@@ -73,7 +73,7 @@ def members(config: ModelConfig) -> dict[str, Sequence[str]]:
 def _likeliest(probabilities: Floats, groups: Sequence[str]) -> tuple[Names, Floats]:
     """The likeliest of the groups that species belong to, and its probability: (n,) each."""
     names = [name for name in dict.fromkeys(groups) if name]
-    belongs = np.array([[group == name for name in names] for group in groups], np.float64)
+    belongs = np.array(groups, object)[:, None] == np.array(names, object)
     sums = (probabilities @ belongs).clip(max=1)  # of rounded numbers they come to 1 + 2e-16
     return np.array(names, object)[sums.argmax(1)], sums.max(1)
 
@@ -128,8 +128,11 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         raise UserError(f"{path} cannot be read as CSV: {error}") from None
     for name in COLUMNS:
         if name not in (reader.fieldnames or ()):
-            raise UserError(f"{path} has no column '{name}'; it needs {', '.join(COLUMNS)}")
+            raise UserError(
+                f"{path} has no column '{name}'; it needs {', '.join(COLUMNS)}, with commas between"
+            )
     for where, row in rows:
         if None in row:
             raise UserError(f"{where}: more fields than columns; quote a text that has a comma")
-        yield where, {name: row[name].strip() for name in COLUMNS}
+        if any(row.values()):  # spreadsheets write lines of commas alone
+            yield where, {name: row[name].strip() for name in COLUMNS}

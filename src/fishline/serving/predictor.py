@@ -110,8 +110,8 @@ class Predictor:
     def among(self, species: Collection[str]) -> Predictor:
         """The same model, whose answers are among these species alone; all of them if empty.
 
-        For where others do not occur: their probabilities are 0, and what is left is shared out.
-        What is unknown stays so.
+        For where others do not occur: their probabilities are 0, the rest adds up to 1. What is
+        unlike all that the model was trained on is unknown as before.
 
         Raises:
             UserError: the model does not know one of them.

@@ -163,7 +163,7 @@ def show_bars(answer: Answer) -> None:
 def look(model_answers: ModelAnswers, file: UploadedFile, answer: Answer) -> View:
     """What a model looked at, kept as long as the page is open."""
     views: dict[tuple[str, ...], View] = st.session_state.setdefault("views", {})
-    key = (model_answers.name, model_answers.choice.state, file.file_id)
+    key = (model_answers.name, model_answers.choice.state, file.file_id, answer.likeliest)
     if key not in views:
         if len(views) >= KEPT:
             views.clear()
