@@ -94,8 +94,9 @@ def project(seed: int) -> Iterator[Path]:
     data = Path(load_params().data.dir).resolve()
     with tempfile.TemporaryDirectory(prefix="fishline-benchmark-") as temporary:
         folder = Path(temporary)
-        for file in ("dvc.yaml", "params.yaml"):
-            shutil.copy(file, folder)
+        (folder / "data").mkdir()
+        for file in ("dvc.yaml", "params.yaml", "data/taxonomy.csv"):
+            shutil.copy(file, folder / file)
         subprocess.run(["git", "init", "--quiet", folder], check=True)
         (folder / ".dvc").mkdir()
         (folder / ".dvc" / "config").touch()

@@ -261,14 +261,14 @@ def store(store_root: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., Path]:
-    """A function (folder, seed) -> the folder, with an untrained model for species Bream, Shrimp
-    and Trout in it, that tells red, green and blue pictures apart badly."""
+    """A function (folder, seed, changes of its config) -> the folder, with an untrained model for
+    species Bream, Shrimp and Trout in it, that tells red, green and blue pictures apart badly."""
     from fishline.models.artifact import save
     from fishline.models.novelty import fit_detector, save_detector
 
-    def make(folder: Path, seed: int = 0, temperature: float = 1.0, recall: float = 1.0) -> Path:
+    def make(folder: Path, seed: int = 0, recall: float = 1.0, **changes: Any) -> Path:
         third = (0.3, 0.3, 0.3)
-        config = ModelConfig("fishline", SPECIES, SIZE, third, third, "grouped", temperature)
+        config = ModelConfig("fishline", SPECIES, SIZE, third, third, "grouped", **changes)
         torch.manual_seed(seed)
         network = build(config).eval()
         rng = np.random.default_rng(seed)

@@ -54,6 +54,16 @@ def test_a_saved_model_comes_back(folder: Path, network: Network, config: ModelC
     assert torch.equal(loaded(images), network(images))
 
 
+def test_a_model_of_before_has_no_taxonomy_and_no_threshold(
+    folder: Path, config: ModelConfig
+) -> None:
+    path, new = folder / "model.json", ("genera", "families", "confidence_threshold")
+    described = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in described.items() if k not in new}))
+    assert load(folder)[1] == config
+    assert (config.genera, config.families, config.confidence_threshold) == ((), (), 0)
+
+
 def test_loading_draws_once_as_a_fresh_network_does(folder: Path, config: ModelConfig) -> None:
     """The head that fine-tuning adds is drawn next: another number of draws, another model."""
     after = []

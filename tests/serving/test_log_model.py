@@ -71,8 +71,9 @@ def test_it_says_what_it_is(version: versions.Version, folder: Path) -> None:
     info = mlflow.models.get_model_info(str(folder))
     assert info.metadata == {"species": ["Bream", "Shrimp", "Trout"], "image_size": 48}
     assert [column.name for column in info.signature.inputs] == ["photograph"]
-    outputs = ["species", "probability", "probabilities", "error"]
+    outputs = ["species", "probability", "probabilities", "error", "rank"]
     assert [column.name for column in info.signature.outputs] == outputs
+    assert [param.name for param in info.signature.params] == ["only"]
 
 
 def test_no_pickle_and_pinned_requirements(folder: Path) -> None:
@@ -177,7 +178,7 @@ def test_over_http(post: Post, folder: Path, photographs: list[Path]) -> None:
     status, answer = post(json.loads((folder / "serving_input_example.json").read_text()))
     assert status == 200
     (row,) = answer["predictions"]
-    assert list(row) == ["species", "probability", "probabilities", "error"]
+    assert list(row) == ["species", "probability", "probabilities", "error", "rank"]
 
     encoded = base64.b64encode(photographs[0].read_bytes()).decode()
     rows = [{"photograph": each} for each in (encoded, "nonsense", None, encoded)]
@@ -188,6 +189,16 @@ def test_over_http(post: Post, folder: Path, photographs: list[Path]) -> None:
     assert first["error"] is None
     assert bad["species"] is None and bad["error"]
     assert nothing["error"].startswith("no bytes or base64")
+
+
+def test_over_http_answers_among_what_there_can_be(post: Post, photographs: list[Path]) -> None:
+    asked = {"inputs": [base64.b64encode(photographs[0].read_bytes()).decode()]}
+    status, answer = post(asked | {"params": {"only": ["Trout"]}})
+    assert (status, answer["predictions"][0]["species"]) == (200, "Trout")
+    assert answer["predictions"][0]["probabilities"] == {"Bream": 0, "Shrimp": 0, "Trout": 1}
+    status, answer = post(asked | {"params": {"only": ["Cod"]}})
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "does not know 'Cod'; it knows Bream, Shrimp, Trout" in answer["message"]
 
 
 @pytest.mark.parametrize("body", [{}, {"dataframe_records": [{"fish": "x"}]}, {"inputs": 1.5}])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fishline.cli.main import main
+from fishline.serving.predict import read_only
 
 Tree = Callable[[Path, Mapping[str, int]], list[str]]
 
@@ -66,10 +68,10 @@ def test_csv(project: Path) -> None:
     done = call("--csv", "photos/b", GOOD[0])
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["file"] for row in rows] == [GOOD[2], BROKEN, GOOD[0]]
-    header = ["file", "species", "probability", "Bream", "Shrimp", "Trout", "error"]
+    header = ["file", "species", "rank", "probability", "Bream", "Shrimp", "Trout", "error"]
     assert list(rows[0]) == header
-    assert float(rows[0]["probability"]) == max(float(rows[0][name]) for name in header[3:6])
-    assert list(rows[1].values())[1:] == ["", "", "", "", "", "not an image that Pillow can read"]
+    assert float(rows[0]["probability"]) == max(float(rows[0][name]) for name in header[4:7])
+    assert list(rows[1].values())[1:] == [*[""] * 6, "not an image that Pillow can read"]
 
 
 def test_an_unknown_photograph_names_the_likeliest(
@@ -80,10 +82,46 @@ def test_an_unknown_photograph_names_the_likeliest(
     assert line.startswith(f"{GOOD[0]}: unknown, perhaps ")
 
 
+def test_an_unsure_photograph_is_answered_with_its_genus(
+    project: Path, make_model: Callable[..., Path]
+) -> None:
+    make_model(project / "model", genera=("G", "G", "G"), confidence_threshold=0.9)
+    assert re.match(
+        rf"{GOOD[0]}: genus G \(1\.00\), perhaps \w+ \(0\.\d\d\)\n", call(GOOD[0]).stdout
+    )
+    (row,) = map(json.loads, call("--json", GOOD[0]).stdout.splitlines())
+    assert (row["species"], row["rank"]) == ("G", "genus")
+    assert row["probability"] == pytest.approx(1)
+
+
+def test_answers_among_what_there_can_be(project: Path) -> None:
+    whole, part = (
+        [json.loads(line)["probabilities"] for line in call("--json", *words).stdout.splitlines()]
+        for words in (GOOD, ["--only", '"Trout", Bream', *GOOD])
+    )
+    for all_shares, shares in zip(whole, part, strict=True):
+        left = all_shares["Bream"] + all_shares["Trout"]
+        expected = {name: all_shares[name] / left for name in ("Bream", "Trout")} | {"Shrimp": 0}
+        assert shares == pytest.approx(expected)
+    twice = call("--only", "Bream", "--only", "Trout", GOOD[0])
+    assert "the answers are among Bream, Trout; any other" in twice.stderr
+
+
+def test_a_name_with_a_comma_stands_in_quotes() -> None:
+    names = ["Bass", "Bream, red", 'the "big" one']
+    assert read_only(['Bass,"Bream, red"', names[-1]]) == names
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["empty"], "no photographs in empty"),
+        (
+            ["--only", "Trout,Breem", "photos"],
+            "the model does not know 'Breem'; it knows Bream, Shrimp, Trout. Did you mean 'Bream'?",
+        ),
+        (["--only", '"Trout', "photos"], "no line of CSV (unexpected end of data)"),
+        (["--only", "", "photos"], "--only names no species"),
         ([], "Missing argument 'SOURCE...'"),
         (["--json", "missing.jpg"], "1 of 1 photographs could not be read"),
     ],

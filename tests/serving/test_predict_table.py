@@ -27,8 +27,10 @@ from fishline.serving.answer_table import AnswerTable
 from fishline.serving.predictor import Answer, Predictor
 
 MakeModel = Callable[..., Path]
-COLUMNS = "file sha256 species probability Bream Shrimp Trout error model model_sha256".split()
-SHARES = COLUMNS[3:7]
+COLUMNS = (
+    "file sha256 species rank probability Bream Shrimp Trout error only model model_sha256".split()
+)
+SHARES = COLUMNS[4:8]
 
 
 def png(number: int) -> bytes:
@@ -73,7 +75,7 @@ def printed(*sources: str) -> pd.DataFrame:
 
 
 def assert_same(rows: pd.DataFrame, expected: pd.DataFrame) -> None:
-    for name in ("file", "species", "error"):
+    for name in ("file", "species", "rank", "error"):
         assert rows[name].fillna("").tolist() == expected[name].fillna("").tolist()
     np.testing.assert_array_equal(rows[SHARES].to_numpy(float), expected[SHARES].to_numpy(float))
 
@@ -165,6 +167,20 @@ def test_another_model_is_refused(project: Path, make_model: MakeModel) -> None:
     assert "Name another --out, or the --model of before, or delete the folder" in done.stderr
     assert done.exit_code == 1
     pd.testing.assert_frame_equal(table(), before)
+
+
+def test_answers_among_other_species_are_refused(project: Path) -> None:
+    only = ["--only", "Trout,Bream"]
+    call("photos/0", "--out", "answers.parquet", *only)
+    rows = table()
+    assert set(rows["only"]) == {"Bream,Trout"}
+    assert_same(rows, printed("photos/0", *only))
+    assert call("photos", "--out", "answers.parquet", "--only", "Bream,Trout").exit_code == 1
+    assert len(table()) == 52  # of which two cannot be read
+    done = call("photos", "--out", "answers.parquet")
+    assert "holds answers among Bream,Trout, and they are now to be among all" in done.stderr
+    assert "Name another --out, or the --only of before" in done.stderr
+    assert len(table()) == 52
 
 
 def test_a_part_that_is_damaged_is_named(project: Path) -> None:

@@ -21,6 +21,13 @@ from fishline.cli.help import InProject, WithStore, require_store
     help="fish-base/3, fish-base@champion, a run id, or a folder such as models/base. "
     "[default: the champion of fish-finetuned, or of fish-base if it is the only one]",
 )
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="SPECIES,...",
+    help='What there can be: answers are among these alone. In quotes: --only "Trout,Sea Bass". '
+    "Once or several times.",
+)
 @click.option("--json", "form", flag_value="json", help="A JSON object a line.")
 @click.option("--csv", "form", flag_value="csv", help="A table, with each species' probability.")
 @click.option("--text", "form", flag_value="text", default="text", hidden=True)
@@ -39,6 +46,7 @@ from fishline.cli.help import InProject, WithStore, require_store
 def predict(
     sources: tuple[str, ...],
     model: str | None,
+    only: tuple[str, ...],
     form: Literal["text", "json", "csv"],
     out: Path | None,
     engine: Literal["local", "ray"] | None,
@@ -46,8 +54,9 @@ def predict(
     """Say which species is on each photograph.
 
     SOURCE is a photograph, a folder or bucket that is searched at any depth, or a list: a .txt file
-    with a path or URL a line. A photograph unlike all that the model was trained on is `unknown`.
-    Exits with 1 if one could not be read.
+    with a path or URL a line. Where no species is sure enough, the answer is the genus or family,
+    or else `unknown`, as for a photograph unlike all that the model was trained on. Exits with 1 if
+    one could not be read.
 
     \b
     fishline predict catch.jpg
@@ -69,11 +78,11 @@ def predict(
     if out is None:
         from fishline.serving.predict import predict
 
-        sys.exit(1 if predict(sources, model, form) else 0)
+        sys.exit(1 if predict(sources, model, form, only) else 0)
     from fishline.core.engine import engine_name
     from fishline.serving.predict_table import predict_table
 
-    sys.exit(1 if predict_table(sources, model, out, engine or engine_name()) else 0)
+    sys.exit(1 if predict_table(sources, model, out, engine or engine_name(), only) else 0)
 
 
 @click.command(cls=WithStore)

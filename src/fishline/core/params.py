@@ -20,7 +20,7 @@ from fishline.core.yaml_files import read_yaml
 PATH = Path("params.yaml")
 
 # What tables of predictions, which have a column for each species, call other columns and answers.
-RESERVED = frozenset({*TEXT_COLUMNS, *"error model model_sha256 probability unknown".split()})
+RESERVED = frozenset({*TEXT_COLUMNS, *"error model model_sha256 only probability unknown".split()})
 
 Strategy = Literal["grouped", "stratified", "random", "given"]
 Balance = Literal["none", "oversample", "undersample", "class_weights"]
@@ -293,6 +293,12 @@ class Params(Recipe, Method):
         le=1,
         description="share of the validation images that must not be answered unknown, as a "
         "photograph unlike all species is; 1: none is",
+    )
+    confidence_threshold: float = Field(
+        ge=0,
+        lt=1,
+        description="probability that an answer must have: the species, else its genus or family "
+        "by data/taxonomy.csv, else unknown; 0: always the species",
     )
     gate: Gate
     base: Base

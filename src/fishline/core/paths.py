@@ -8,6 +8,7 @@ SPLIT = Path("data/split")
 MODELS = Path("models")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+TAXONOMY = Path("data/taxonomy.csv")
 
 SUBSETS = ("train", "validation", "test")  # of a split
 # What folders and tables of a given split call them, in lower case.

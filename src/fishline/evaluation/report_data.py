@@ -25,6 +25,7 @@ from fishline.evaluation.comparison import (
 )
 from fishline.evaluation.mistakes import Shown, mistakes
 from fishline.evaluation.replicates import Replicates, over_seeds
+from fishline.evaluation.statistics import group_of
 from fishline.evaluation.test_run import Shared, TestRun
 from fishline.models.transfer import count, learning
 from fishline.tracking import search, versions
@@ -67,6 +68,14 @@ class ReportData:
     champion: Comparison | None
     over_seeds: Mapping[str, Replicates]
     freeze_variants: Sequence[FreezeVariant]
+
+    @property
+    def unit(self) -> str:
+        """What the interval counts as one trial."""
+        tested = self.test_run.predictions
+        return (
+            "group" if group_of(tested).nunique() < tested["original"].nunique() else "photograph"
+        )
 
     @property
     def copies(self) -> int:

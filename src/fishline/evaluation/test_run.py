@@ -16,7 +16,7 @@ from fishline.data.prepare.leaks import known_columns, shared
 from fishline.evaluation.metrics import ClassificationReport, classification_report
 from fishline.models.artifact import ModelConfig
 from fishline.models.calibration import calibration_error, probabilities
-from fishline.models.novelty import UNKNOWN
+from fishline.models.taxonomy import FAMILY, GENUS, SPECIES, Answers, members
 from fishline.models.trained_model import TrainedModel
 
 
@@ -65,8 +65,9 @@ class TestRun:
 
     distances:   float (n,), of each image to the nearest of the model's species
     predictions: a row per image: file, sha256, original, group, species, predicted, answer
-                 (predicted, or "unknown") and the probability of each species
-    numbers:     calibration, and how much is taken for unknown
+                 (predicted, its genus or family, or "unknown"), rank (which of these) and the
+                 probability of each species
+    numbers:     calibration, and how specific answers are and how often right
     table:       what the split knows of each image
     """
 
@@ -109,14 +110,36 @@ def evaluate_model(name: str, test: Images, device: torch.device) -> TestRun:
         "calibration_error_before": calibration_error(uncalibrated, labels),
         "temperature": model.config.temperature,
         "taken_for_unknown": float(predictions.unknown.mean()),
-    }
+    } | by_rank(predictions.answers, labels.numpy(), model.config)
     table = test.table[["file", "sha256", "original", "group", "species"]].assign(
         predicted=report.pairs["predicted"],
-        answer=report.pairs["predicted"].mask(predictions.unknown, UNKNOWN),
+        answer=predictions.answers.names,
+        rank=predictions.answers.ranks,
     )
     rounded = pd.DataFrame(predictions.probabilities.round(6), columns=list(test.species))
     table = pd.concat([table, rounded], axis=1)
     return TestRun(model, report, predictions.distances, table, numbers, test.table)
+
+
+def by_rank(
+    answers: Answers, labels: npt.NDArray[np.int64], config: ModelConfig
+) -> dict[str, float]:
+    """The share of the answers that name a species, and of those that name a genus or family.
+
+    Of either, if there are any, also the accuracy: how many are what the images (labels int64 (n,),
+    positions in the model's species) show.
+    """
+    right = np.zeros(len(labels), bool)
+    for rank, groups in members(config).items():
+        right |= (answers.ranks == rank) & (np.array(groups, object)[labels] == answers.names)
+    kinds = {"species": [SPECIES], "coarser": [GENUS, FAMILY]}
+    numbers: dict[str, float] = {}
+    for kind, ranks in kinds.items():
+        mine = np.isin(answers.ranks.astype(str), ranks)
+        numbers[f"answered_{kind}"] = float(mine.mean())
+        if mine.any():
+            numbers[f"answered_{kind}_accuracy"] = float(right[mine].mean())
+    return numbers
 
 
 def _require_fit(name: str, config: ModelConfig, images: Images) -> None:

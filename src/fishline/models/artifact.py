@@ -21,6 +21,8 @@ from fishline.core.files import read_json, replacing, write_json
 from fishline.models.networks import Network
 from fishline.models.timm_networks import make_network
 
+LISTS = ("species", "mean", "std", "genera", "families")  # of ModelConfig: JSON has no tuples
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -32,6 +34,8 @@ class ModelConfig:
     mean, std:   per channel (R, G, B) on the scale 0…1; inputs are (x − mean) / std
     split:       the strategy that its training images were chosen by
     temperature: what logits are divided by to become probabilities, see calibration.py
+    genera, families: of each species, "" where there is none, see taxonomy.py
+    confidence_threshold: the probability that an answer must have
     """
 
     network: str
@@ -41,6 +45,9 @@ class ModelConfig:
     std: tuple[float, ...]
     split: str
     temperature: float = 1.0
+    genera: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    confidence_threshold: float = 0.0
 
 
 def build(config: ModelConfig) -> Network:
@@ -114,7 +121,7 @@ def read_config(path: Path) -> ModelConfig:
     try:
         raw: dict[str, Any] = read_json(path)
         raw.pop("arguments", None)  # models of version 0.1 repeat species and image size there
-        lists = {key: tuple(raw[key]) for key in ("species", "mean", "std")}
+        lists = {key: tuple(raw[key]) for key in LISTS if key in raw}
         config = ModelConfig(**{**raw, **lists})
         Normalize(config)
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,8 @@ from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.calibration import probabilities
 from fishline.models.embedding import digest, frozen_digest
 from fishline.models.networks import Network
-from fishline.models.novelty import Detector, load_detector, save_detector
+from fishline.models.novelty import UNKNOWN, Detector, load_detector, save_detector
+from fishline.models.taxonomy import Answers, choose
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,19 @@ class Predictions:
     logits:        float32 (n, species)
     probabilities: float64 (n, species), calibrated: logits by `ModelConfig.temperature`
     distances:     float64 (n,), from what is known, see novelty.py
-    unknown:       bool (n,), whether that is too far for any of the species
+    answers:       what it says: a species, genus or family, or "unknown"
     """
 
     logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float64]
     distances: npt.NDArray[np.float64]
-    unknown: npt.NDArray[np.bool_]
+    answers: Answers
+
+    @property
+    def unknown(self) -> npt.NDArray[np.bool_]:
+        """bool (n,), whether the answer is "unknown"."""
+        unknown: npt.NDArray[np.bool_] = self.answers.ranks == UNKNOWN
+        return unknown
 
 
 class TrainedModel:
@@ -124,13 +132,16 @@ class TrainedModel:
         logits: torch.Tensor = head(embeddings.to(self.device)).cpu()
         return logits
 
-    def answer(self, embeddings: torch.Tensor) -> Predictions:
-        """Probabilities, and what is unknown, for embeddings (n, d)."""
+    def answer(self, embeddings: torch.Tensor, only: Collection[str] = ()) -> Predictions:
+        """Probabilities, and what is said of them, for embeddings (n, d).
+
+        Args:
+            only: the species that there can be, if not all: those of others are 0.
+        """
         logits = self.logits(embeddings)
         distances = self.detector.distances(embeddings.numpy())
-        return Predictions(
-            logits.numpy(),
-            probabilities(logits, self.config.temperature).numpy(),
-            distances,
-            distances > self.detector.limit,
-        )
+        left_out = torch.tensor([bool(only) and name not in only for name in self.config.species])
+        possible = logits.masked_fill(left_out, -torch.inf)
+        shares = probabilities(possible, self.config.temperature).numpy()
+        answers = choose(shares, distances > self.detector.limit, self.config)
+        return Predictions(logits.numpy(), shares, distances, answers)

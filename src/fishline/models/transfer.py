@@ -16,6 +16,7 @@ from fishline.core.roles import BASE
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, load
 from fishline.models.networks import Network
+from fishline.models.taxonomy import with_taxonomy
 
 
 def replace_head(network: Network, classes: int, keep: bool = False) -> None:
@@ -113,17 +114,14 @@ def start(params: Params, train: Images) -> tuple[Network, ModelConfig]:
     """The base model with a head for the species of `train`.
 
     Raises:
-        UserError: there is no base model, or it does not fit `params` and the cache.
+        UserError: there is no base model, it does not fit `params` and the cache, or
+            data/taxonomy.csv is wrong.
     """
     network, base = load(MODELS / BASE.folder)
     _require_fit(base, params, train)
     replace_head(network, len(train.species), keep=params.finetune.mode == "extend")
-    config = replace(
-        base,
-        species=train.species,
-        split=params.split.strategy,
-    )
-    return network, config
+    config = replace(base, species=train.species, split=params.split.strategy)
+    return network, with_taxonomy(config, params.confidence_threshold)
 
 
 def _require_fit(base: ModelConfig, params: Params, images: Images) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from fishline.core.errors import UserError
 from fishline.core.files import one_at_a_time, replacing
 from fishline.serving.photographs import shown
+from fishline.serving.predict import csv_line
 from fishline.serving.predictor import Answer, Predictor
 
 PART = 1024  # rows of a file: what is asked about again after an interruption
@@ -27,17 +28,19 @@ def schema(species: Sequence[str]) -> pa.Schema:
 
     file:         path or URL, as it was named
     sha256:       of the file's content
-    species:      the answer, or "unknown"
-    probability:  of the likeliest species, float64
+    species:      the answer: a species, genus, family or "unknown"
+    rank:         which of these it is
+    probability:  of the answer, or if unknown of the likeliest species, float64
     a column for each of `species`: its probability, float64
     error:        why there is no answer
+    only:         what the answer is among, as a line of CSV; null for all species
     model:        the registered version, such as fish-finetuned/3, or the model's folder
     model_sha256: of the model itself
     """
     text, number = pa.string(), pa.float64()
-    columns = {"file": text, "sha256": text, "species": text, "probability": number}
-    columns |= dict.fromkeys(species, number)
-    return pa.schema(columns | {"error": text, "model": text, "model_sha256": text})
+    columns = {"file": text, "sha256": text, "species": text, "rank": text}
+    columns |= dict.fromkeys(["probability", *species], number)
+    return pa.schema(columns | dict.fromkeys(["error", "only", "model", "model_sha256"], text))
 
 
 def as_table(
@@ -50,15 +53,22 @@ def as_table(
             "file": shown(name),
             "sha256": digest,
             "species": answer.species,
+            "rank": answer.rank,
             "probability": answer.probability,
             **(answer.probabilities or nothing),
             "error": answer.error,
+            "only": asked_for(predictor),
             "model": predictor.version,
             "model_sha256": predictor.model.digest,
         }
         for name, (digest, answer) in zip(names, answers, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema(predictor.species))
+
+
+def asked_for(predictor: Predictor) -> str | None:
+    """What its answers are among, as a line of CSV; None for all species."""
+    return csv_line(predictor.only).rstrip("\n") if predictor.only else None
 
 
 class AnswerTable:
@@ -94,11 +104,12 @@ class AnswerTable:
         """The files that have a row.
 
         Raises:
-            UserError: the rows are by another model, or a part cannot be read.
+            UserError: the rows are by another model or among other species, or a part cannot be
+                read.
         """
         files: set[str] = set()
         for part in self._entries():
-            rows = self._read(part, ["file", "model", "model_sha256"])
+            rows = self._read(part, ["file", "only", "model", "model_sha256"])
             files.update(rows["file"].to_pylist())
             others = set(rows["model_sha256"].to_pylist()) - {self.predictor.model.digest}
             if others:
@@ -107,6 +118,12 @@ class AnswerTable:
                     f"{others.pop():.12}), and the model is now {self.predictor.version} (sha256 "
                     f"{self.predictor.model.digest:.12}). Name another --out, or the --model of "
                     "before, or delete the folder to start anew"
+                )
+            for only in set(rows["only"].to_pylist()) - {asked_for(self.predictor)}:
+                raise UserError(
+                    f"{self.folder} holds answers among {only or 'all species'}, and they are now "
+                    f"to be among {asked_for(self.predictor) or 'all species'}. Name another "
+                    "--out, or the --only of before, or delete the folder to start anew"
                 )
         return files
 

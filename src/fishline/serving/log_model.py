@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import LoggedModelStatus
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Map
 from PIL import Image
 
@@ -39,8 +39,10 @@ SIGNATURE = ModelSignature(
             ColSpec(DataType.double, "probability", required=False),
             ColSpec(Map(DataType.double), "probabilities", required=False),
             ColSpec(DataType.string, "error", required=False),
+            ColSpec(DataType.string, "rank", required=False),
         ]
     ),
+    params=ParamSchema([ParamSpec("only", DataType.string, [], shape=(-1,))]),
 )
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from fishline.core.errors import UserError
 from fishline.models.devices import find_device
 from fishline.serving.predictor import Predictor
 
@@ -30,8 +32,19 @@ class PhotographModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None
     ) -> pd.DataFrame:
-        """A row per photograph: species, probability, probabilities, error; see Answer."""
-        answers = self.predictor.predict(model_input["photograph"])
+        """A row per photograph: species, probability, probabilities, error, rank; see Answer.
+
+        Args:
+            params: `only`, the species that the answers are among; all if empty.
+
+        Raises:
+            MlflowException: the model does not know one of them.
+        """
+        try:
+            predictor = self.predictor.among((params or {}).get("only", ()))
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(error.message) from None
+        answers = predictor.predict(model_input["photograph"])
         return pd.DataFrame([answer.as_dict() for answer in answers], dtype=object)
 
 

@@ -13,27 +13,32 @@ import click
 import torch
 from tqdm import tqdm
 
+from fishline.core.errors import UserError
+from fishline.models.novelty import UNKNOWN
+from fishline.models.taxonomy import SPECIES
 from fishline.serving.photographs import names, photograph, readers
 from fishline.serving.predictor import Answer, Predictor
 
 Form = Literal["text", "json", "csv"]
 
 
-def predict(sources: Sequence[str], model: str, form: Form) -> int:
+def predict(sources: Sequence[str], model: str, form: Form, only: Sequence[str] = ()) -> int:
     """Print an answer for each photograph, as soon as there is one.
 
     Args:
         sources: files, folders, lists and URLs, see photographs.py.
         model: a registered version as `versions.find` has it, or a folder with model.json.
+        only: lines of CSV, with the species that the answers are among; all if empty.
 
     Returns:
         How many photographs could not be read; each is named in its line.
 
     Raises:
-        UserError: there is no such model, nothing to look at, or a URL cannot be reached.
+        UserError: there is no such model, it does not know a species of `only`, there is nothing
+            to look at, or a URL cannot be reached.
     """
     files = names(sources)
-    predictor = load(model)
+    predictor = load(model).among(read_only(only))
     if form == "text":
         introduce(model, predictor)
     write, failed = _writer(form, predictor.species), 0
@@ -51,7 +56,25 @@ def predict(sources: Sequence[str], model: str, form: Form) -> int:
 def introduce(model: str, predictor: Predictor) -> None:
     """Who reads the answers may not know the model."""
     known = ", ".join(predictor.species)
-    click.echo(f"{model} knows {known}; any other fish may be taken for one of these", err=True)
+    among = f"; the answers are among {', '.join(predictor.only)}" if predictor.only else ""
+    click.echo(
+        f"{model} knows {known}{among}; any other fish may be taken for one of these", err=True
+    )
+
+
+def read_only(lines: Sequence[str]) -> list[str]:
+    """The species that lines of CSV name: a name with a comma stands in quotes.
+
+    Raises:
+        UserError: a line names none, or is no CSV.
+    """
+    try:
+        rows = list(csv.reader(lines, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise UserError(f"--only {' '.join(lines)}: no line of CSV ({error})") from None
+    if not all(rows):
+        raise UserError("--only names no species")
+    return [name for row in rows for name in row]
 
 
 def network_threads() -> int:
@@ -92,21 +115,26 @@ def _writer(form: Form, species: Sequence[str]) -> Callable[[str, Answer], str]:
 
 def columns(species: Sequence[str]) -> list[str]:
     """The head of the table of answers by a model of these species."""
-    return ["file", "species", "probability", *species, "error"]
+    return ["file", "species", "rank", "probability", *species, "error"]
 
 
 def cells(file: str, answer: Answer, species: Sequence[str]) -> list[object]:
     """The row of that table for one photograph."""
     shares = answer.probabilities or dict.fromkeys(species)
-    return [file, answer.species, answer.probability, *shares.values(), answer.error]
+    said = [file, answer.species, answer.rank, answer.probability]
+    return [*said, *shares.values(), answer.error]
 
 
 def _text(file: str, answer: Answer) -> str:
     if answer.probability is None:
         return f"{file}: not read: {answer.error}\n"
-    likeliest = answer.likeliest
-    named = likeliest if answer.species == likeliest else f"{answer.species}, perhaps {likeliest}"
-    return f"{file}: {named} ({answer.probability:.2f})\n"
+    share, likeliest = f"({answer.probability:.2f})", answer.likeliest
+    if answer.rank == SPECIES:
+        return f"{file}: {answer.species} {share}\n"
+    if answer.rank == UNKNOWN:
+        return f"{file}: {UNKNOWN}, perhaps {likeliest} {share}\n"
+    perhaps = f"{likeliest} ({(answer.probabilities or {})[likeliest]:.2f})"
+    return f"{file}: {answer.rank} {answer.species} {share}, perhaps {perhaps}\n"
 
 
 def csv_line(values: Sequence[object]) -> str:

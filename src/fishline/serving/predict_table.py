@@ -14,24 +14,29 @@ from tqdm import tqdm
 
 from fishline.serving.answer_table import AnswerTable, as_table
 from fishline.serving.photographs import names, photograph, readers, shown
-from fishline.serving.predict import introduce, load
+from fishline.serving.predict import introduce, load, read_only
 from fishline.serving.predictor import BATCH, Predictor
 
 Engine = Literal["local", "ray"]
 
 
-def predict_table(sources: Sequence[str], model: str, out: Path, engine: Engine) -> int:
+def predict_table(
+    sources: Sequence[str], model: str, out: Path, engine: Engine, only: Sequence[str] = ()
+) -> int:
     """Write a row for each photograph to the table `out`, or for those that have none there yet.
+
+    Args:
+        only: as of `predict`.
 
     Returns:
         How many photographs of the table could not be read.
 
     Raises:
-        UserError: as of `predict`; or the table holds answers by another model, or cannot be
-            written.
+        UserError: as of `predict`; or the table holds answers by another model or among other
+            species, or cannot be written.
     """
     files = names(sources)
-    predictor = load(model, "cpu" if engine == "ray" else None)
+    predictor = load(model, "cpu" if engine == "ray" else None).among(read_only(only))
     table = AnswerTable(out, predictor)
     with table.locked():
         answered = table.answered()

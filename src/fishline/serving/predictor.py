@@ -11,8 +11,10 @@ import binascii
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from copy import copy
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +27,6 @@ from fishline.data.decode import Pixels, decode
 from fishline.data.photo_files import MAX_BYTES, read, reason
 from fishline.data.remote_files import RemoteFile
 from fishline.models.devices import find_device
-from fishline.models.novelty import UNKNOWN
 from fishline.models.trained_model import TrainedModel
 
 BATCH = 32  # photographs: more are no quicker on a processor
@@ -39,20 +40,23 @@ Photograph = object
 class Answer:
     """What a model says of one photograph.
 
-    species:       the likeliest, or "unknown" where the photograph is like none; None on an error
-    probability:   of the likeliest species, calibrated
+    species:       the answer: a species, or where none is sure enough a genus or family, or
+                   "unknown"; None on an error
+    probability:   of the answer, calibrated; where it is unknown, of the likeliest species
     probabilities: of each species, in the model's order
     error:         why there is no answer
+    rank:          of the answer: "species", "genus", "family" or "unknown"
     """
 
     species: str | None
     probability: float | None
     probabilities: dict[str, float] | None
     error: str | None = None
+    rank: str | None = None
 
     @property
     def likeliest(self) -> str:
-        """The species with the largest probability, also where the answer is unknown."""
+        """The species with the largest probability, also where the answer is another."""
         shares = self.probabilities or {}
         return max(shares, key=lambda name: shares[name])
 
@@ -81,6 +85,7 @@ class Predictor:
     ) -> None:
         self.model = TrainedModel.load(folder, device)
         self.version = version or str(folder)
+        self.only: tuple[str, ...] = ()
         self._paths = paths
 
     @classmethod
@@ -101,6 +106,26 @@ class Predictor:
         version = versions.find(reference)
         with tempfile.TemporaryDirectory() as folder:
             return cls(versions.fetch(version, Path(folder)), device, version=str(version))
+
+    def among(self, species: Collection[str]) -> Predictor:
+        """The same model, whose answers are among these species alone; all of them if empty.
+
+        For where others do not occur: their probabilities are 0, the rest adds up to 1. What is
+        unlike all that the model was trained on is unknown as before.
+
+        Raises:
+            UserError: the model does not know one of them.
+        """
+        for name in species:
+            if name not in self.species:
+                near = get_close_matches(name, self.species, 1)
+                raise UserError(
+                    f"the model does not know '{name}'; it knows {', '.join(self.species)}"
+                    + (f". Did you mean '{near[0]}'?" if near else "")
+                )
+        chosen = copy(self)
+        chosen.only = tuple(name for name in self.species if name in species)
+        return chosen
 
     def move_to_best_device(self) -> None:
         """To a GPU of this process, if it has one."""
@@ -153,14 +178,12 @@ class Predictor:
 
     def answer_pixels(self, pixels: Pixels) -> list[Answer]:
         """Answers for uint8 (b, size, size, 3)."""
-        predictions = self.model.answer(self.model.embed(torch.from_numpy(pixels)))
+        predictions = self.model.answer(self.model.embed(torch.from_numpy(pixels)), self.only)
+        said = predictions.answers
+        columns = said.names, said.confidence.tolist(), predictions.probabilities, said.ranks
         return [
-            Answer(
-                UNKNOWN if unknown else self.species[int(row.argmax())],
-                float(row.max()),
-                dict(zip(self.species, row.tolist(), strict=True)),
-            )
-            for row, unknown in zip(predictions.probabilities, predictions.unknown, strict=True)
+            Answer(name, share, dict(zip(self.species, row.tolist(), strict=True)), rank=rank)
+            for name, share, row, rank in zip(*columns, strict=True)
         ]
 
 

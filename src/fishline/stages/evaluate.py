@@ -36,7 +36,7 @@ REPORT = PLOTS / "report.html"
 TABLES = {  # and their columns, besides those of species
     "confusion": ["actual", "predicted"],
     "one-vs-rest": "species true_negative false_positive false_negative true_positive".split(),
-    "predictions": [*retest.COLUMNS, "answer"],
+    "predictions": [*retest.COLUMNS, "predicted", "answer", "rank"],
 }
 
 

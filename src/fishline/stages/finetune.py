@@ -3,8 +3,9 @@
 `finetune.mode` is `replace`, a model of the new species alone, or `extend`, one of old and new
 species together, trained on the images of both so that it does not forget. `finetune.train` says
 what learns: `head` (the last layer), `classifier` or `all`; the rest is frozen, parameters and
-batch-norm statistics alike. Reads `models/base`, `data/cache` and `data/split`, writes
-`models/finetuned/` and registers `fish-finetuned`. Without new species it trains nothing.
+batch-norm statistics alike. Reads `models/base`, `data/cache`, `data/split` and
+`data/taxonomy.csv`, writes `models/finetuned/` and registers `fish-finetuned`. Without new species
+it trains nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stage `train-base`: train the network of `model.name` on `base.species`.
 
-Reads `data/cache`, `data/features` and `data/split/base.csv`, writes `models/base/` and registers
-`fish-base`.
+Reads `data/cache`, `data/features`, `data/split/base.csv` and `data/taxonomy.csv`, writes
+`models/base/` and registers `fish-base`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fishline.models.devices import seed_everything
 from fishline.models.embedding import digest
 from fishline.models.networks import Network
 from fishline.models.pretrained import load_weights, normalization
+from fishline.models.taxonomy import with_taxonomy
 from fishline.models.transfer import freeze
 from fishline.training import run
 from fishline.training.linear_probe import linear_probe
@@ -62,7 +63,7 @@ def _config(params: Params, train: Images) -> ModelConfig:
         mean, std = normalization(params.model.name, params.model.weights)
     else:
         mean, std = mean_and_std(train)
-    return ModelConfig(
+    config = ModelConfig(
         network=params.model.name,
         species=params.base.species,
         image_size=train.size,
@@ -70,3 +71,4 @@ def _config(params: Params, train: Images) -> ModelConfig:
         std=std,
         split=params.split.strategy,
     )
+    return with_taxonomy(config, params.confidence_threshold)

@@ -60,7 +60,8 @@ def photograph(number: int = 0, size: tuple[int, int] = (80, 60), form: str = "P
 
 
 def answer(species: str | None, **shares: float) -> Answer:
-    return Answer(species, max(shares.values()), shares)
+    rank = "species" if species in shares else "unknown" if species == "unknown" else "genus"
+    return Answer(species, max(shares.values()), shares, rank=rank)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,12 @@ A, B = "fish-a/1", "fish-b/2"
             answer("unknown", Cod=0.2, Ling=0.7),
             f"The models differ: {A} says **Cod**, {B} says **unknown**. "
             f"They are furthest apart on Cod: 90.0 % by {A}, 20.0 % by {B}.",
+        ),
+        (
+            answer("Cod", Cod=0.9, Ling=0.1),
+            answer("Gadus", Cod=0.4, Ling=0.2),
+            f"The models differ: {A} says **Cod**, {B} says **Gadus**. "
+            f"They are furthest apart on Cod: 90.0 % by {A}, 40.0 % by {B}.",
         ),
         (
             answer("Cod", Cod=0.9),
@@ -320,6 +327,27 @@ def test_an_unknown_photograph(project: Path, page: AppTest, make_model: Make) -
     assert "unknown" not in texts(page, "info")
 
 
+def test_an_unsure_photograph(project: Path, page: AppTest, make_model: Make) -> None:
+    make_model(project / "models/finetuned", genera=("G", "", "G"), confidence_threshold=0.6)
+    drop(page, ("fish.png", photograph()))
+    said = texts(page, "info")
+    assert re.match(r"### G\nThe genus, with probability \d+\.\d %; no species is likely", said)
+    assert re.search(r"The likeliest: \w+, \d+\.\d %", said)
+
+
+def test_answers_among_what_there_can_be(store: list[Version], page: AppTest) -> None:
+    drop(page, ("fish.png", photograph()))
+    said = texts(page, "info")
+    other = next(name for name in ("Bream", "Shrimp") if f"### {name}" not in said)
+    page.multiselect[0].select(other)
+    page.run()
+    assert texts(page, "info") == f"### {other}\nProbability 100.0 %"
+    assert other in page.session_state["views"].popitem()[0]  # what speaks for it is shown
+    page.multiselect[0].unselect(other)
+    page.run()
+    assert texts(page, "info") == said
+
+
 def test_two_models_side_by_side(store: list[Version], page: AppTest) -> None:
     page.run().toggle[0].set_value(True)
     drop(page, ("fish.png", photograph()))
@@ -370,8 +398,8 @@ def test_a_photograph_is_asked_about_once(
     asked = []
     ask = Model.ask
 
-    def count(model: Model, contents: Any) -> list[Answer]:
-        answers = ask(model, contents)
+    def count(model: Model, *arguments: Any) -> list[Answer]:
+        answers = ask(model, *arguments)
         asked.append(len(answers))
         return answers
 

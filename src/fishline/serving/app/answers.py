@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from fishline.core.text import many
 from fishline.data.decode import Pixels, decode
 from fishline.evaluation import gradcam
 from fishline.evaluation.gradcam import Maps
-from fishline.models.novelty import UNKNOWN
+from fishline.models.taxonomy import SPECIES
 from fishline.serving import predict
 from fishline.serving.predictor import Answer, Predictor
 
@@ -23,9 +23,9 @@ SIDE = 640  # pixels: the longer side of a picture on the page
 ALIKE, PARTLY = 0.6, 0.3  # shares of two models' heat that are in common
 
 UNKNOWN_MEANS = (
-    "This photograph is unlike those that the model was trained on: perhaps another species, "
-    "perhaps no fish, perhaps a picture taken quite differently. The bars only say what it would "
-    "be if it had to be one of the species that the model knows."
+    "This photograph is unlike those that the model was trained on, or of no species likely "
+    "enough: perhaps another species, perhaps no fish, perhaps a picture taken quite differently. "
+    "The bars only say what it would be if it had to be one of the species that the model knows."
 )
 READABLE = "JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP, JPEG 2000 and PPM can be read"
 # What `images` and Pillow say, as regular expressions, and what that means. The first that is
@@ -64,10 +64,10 @@ class Model:
         self._predictor = predictor
         self._lock = threading.Lock()
 
-    def ask(self, contents: Iterable[bytes]) -> list[Answer]:
-        """An answer for the content of each file."""
+    def ask(self, contents: Iterable[bytes], only: Collection[str] = ()) -> list[Answer]:
+        """An answer for the content of each file, among the species of `only` if there are any."""
         with self._lock:
-            return list(self._predictor.predict(contents))
+            return list(self._predictor.among(only).predict(contents))
 
     def view(self, content: bytes, species: str) -> View:
         """A photograph that was answered, and what in it speaks for `species`."""
@@ -143,7 +143,7 @@ def agreement(first: Sequence[Answer], second: Sequence[Answer]) -> str:
 def _strangers(first: Answer, second: Answer, names: tuple[str, str]) -> Iterable[str]:
     """Who of them cannot say what the other says."""
     for answer, other, name in ((first, second, names[0]), (second, first, names[1])):
-        if other.species != UNKNOWN and other.species not in (answer.probabilities or {}):
+        if other.rank == SPECIES and other.species not in (answer.probabilities or {}):
             yield f"{name} does not know {other.species}."
 
 

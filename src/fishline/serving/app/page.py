@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -27,12 +28,13 @@ def page() -> None:
     st.set_page_config("Which fish is it?", layout="centered")
     st.title("Which fish is it?", anchor=False)
     chosen = choose_models()
+    only = choose_species([model for _, model in chosen])
     files = st.file_uploader(
         f"Drop photographs here, or choose them: up to {MOST} at a time",
         accept_multiple_files=True,
     )
     if files:
-        show([ask(choice, model, files) for choice, model in chosen], files)
+        show([ask(choice, model, files, only) for choice, model in chosen], files)
     else:
         st.caption("They are held in the memory of the computer that runs this page; none is kept.")
     for choice, model in chosen:
@@ -67,6 +69,14 @@ def choose_models() -> list[tuple[Choice, Model]]:
     return models
 
 
+def choose_species(models: Sequence[Model]) -> tuple[str, ...]:
+    """What the answers shall be among, of the species that all models know; empty for all."""
+    first, *others = (model.config.species for model in models)
+    common = [name for name in first if all(name in species for species in others)]
+    label = "Only these can be on the photographs"
+    return tuple(st.multiselect(label, common, placeholder="any species")) if common else ()
+
+
 def offered() -> list[Choice]:
     """What there is to choose from. Found anew when the page is loaded, not at each click."""
     if "choices" not in st.session_state:
@@ -89,16 +99,18 @@ def load(name: str, state: str) -> Model:
     return Model(predict.load(name))
 
 
-def ask(choice: Choice, model: Model, files: Sequence[UploadedFile]) -> ModelAnswers:
+def ask(
+    choice: Choice, model: Model, files: Sequence[UploadedFile], only: tuple[str, ...]
+) -> ModelAnswers:
     """What a model says of the files; only of those it was not asked about before."""
-    known: dict[tuple[str, str, str], Answer] = st.session_state.setdefault("answers", {})
-    keys = [(choice.name, choice.state, file.file_id) for file in files]
+    known: dict[tuple[Any, ...], Answer] = st.session_state.setdefault("answers", {})
+    keys = [(choice.name, choice.state, file.file_id, only) for file in files]
     wanted = [place for place, key in enumerate(keys[:MOST]) if key not in known]
     if wanted:
         bar = st.progress(0.0, f"{choice.name} looks at {many(len(wanted), 'photograph')}")
         for start in range(0, len(wanted), CHUNK):
             places = wanted[start : start + CHUNK]
-            answers = model.ask(files[place].getvalue() for place in places)
+            answers = model.ask([files[place].getvalue() for place in places], only)
             known.update(zip([keys[place] for place in places], answers, strict=True))
             bar.progress((start + len(places)) / len(wanted))
         bar.empty()

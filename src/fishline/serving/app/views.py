@@ -11,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from fishline.core.text import many, text
 from fishline.models.novelty import UNKNOWN
+from fishline.models.taxonomy import SPECIES
 from fishline.serving import predict
 from fishline.serving.app import answers as app_answers
 from fishline.serving.app.answers import Model, View, explain, percent, ranked
@@ -100,7 +101,7 @@ def show_one(per_model: Sequence[ModelAnswers], file: UploadedFile, place: int) 
     ]
     if len(per_model) == 1:
         show_answer(answers[0])
-        if answers[0].species == UNKNOWN:
+        if answers[0].rank == UNKNOWN:
             st.markdown(app_answers.UNKNOWN_MEANS)
         left, right = st.columns(2)
         left.image(views[0].picture, "The photograph", width="stretch")
@@ -120,7 +121,7 @@ def compare(
     left.image(views[0].picture, "The photograph", width="stretch")
     right.markdown(app_answers.difference(answers[0], answers[1], names))
     right.markdown(app_answers.places(views[0].maps, views[1].maps))
-    if any(answer.species == UNKNOWN for answer in answers):
+    if any(answer.rank == UNKNOWN for answer in answers):
         right.markdown(f"Unknown: {app_answers.UNKNOWN_MEANS}")
     for column, model_answers, answer, view in zip(
         st.columns(2), per_model, answers, views, strict=True
@@ -133,12 +134,18 @@ def compare(
 
 
 def show_answer(answer: Answer) -> None:
-    """The species, or that it is unknown, large."""
-    species, share = text(answer.likeliest), percent(answer.probability or 0)
-    if answer.species == UNKNOWN:
-        st.warning(f"### Unknown\nLikeliest of what the model knows: {species}, {share}")
+    """The species, or the genus or family, or that it is unknown, large."""
+    said, share = text(answer.species or ""), percent(answer.probability or 0)
+    likeliest, its_share = ranked(answer)[0]
+    if answer.rank == UNKNOWN:
+        st.warning(f"### Unknown\nLikeliest of what the model knows: {text(likeliest)}, {share}")
+    elif answer.rank == SPECIES:
+        st.info(f"### {said}\nProbability {share}")
     else:
-        st.info(f"### {species}\nProbability {share}")
+        st.info(
+            f"### {said}\nThe {answer.rank}, with probability {share}; no species is likely "
+            f"enough. The likeliest: {text(likeliest)}, {percent(its_share)}"
+        )
 
 
 def show_heat(view: View, answer: Answer) -> None:
@@ -156,7 +163,7 @@ def show_bars(answer: Answer) -> None:
 def look(model_answers: ModelAnswers, file: UploadedFile, answer: Answer) -> View:
     """What a model looked at, kept as long as the page is open."""
     views: dict[tuple[str, ...], View] = st.session_state.setdefault("views", {})
-    key = (model_answers.name, model_answers.choice.state, file.file_id)
+    key = (model_answers.name, model_answers.choice.state, file.file_id, answer.likeliest)
     if key not in views:
         if len(views) >= KEPT:
             views.clear()
