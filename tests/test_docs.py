@@ -186,10 +186,9 @@ def understand(command: click.Command, name: str, words: list[str]) -> None:
     if words == ["--help"]:  # it would print it and leave
         return
     with command.make_context(name, list(words)) as context:
-        if isinstance(command, click.Group):
-            name, chosen, rest = command.resolve_command(
-                context, context._protected_args + context.args
-            )
+        rest = context._protected_args + context.args
+        if isinstance(command, click.Group) and (rest or not command.invoke_without_command):
+            name, chosen, rest = command.resolve_command(context, rest)
             assert name is not None and chosen is not None
             understand(chosen, name, rest)
 

@@ -58,7 +58,7 @@ def test_where_there_is_one_list_names_go_there(project: Path) -> None:
     text = params.read_text()
     for name in set(load_params(params).species) - {"Trout", "Shrimp"}:
         text = text.replace(f"    - {name}\n", "")
-    params.write_text(text.replace("finetune:\n  species:\n", "finetune:\n  species: []\n"))
+    params.write_text(text.replace("finetune:\n  species:", "finetune:\n  species: []"))
     (project / "data/sample/Shrimp").symlink_to("Trout")
     said = species(project, "add", "Whiting").stdout
     assert load_params(params).base.species == ("Shrimp", "Trout", "Whiting")
@@ -85,7 +85,7 @@ def test_what_would_not_be_valid_leaves_the_file_as_it_was(
 
 def test_a_list_in_a_form_that_is_not_understood_is_left_to_its_author(project: Path) -> None:
     params = project / "params.yaml"
-    text = params.read_text().replace("finetune:\n  species:\n", "finetune:\n  species: !!seq\n")
+    text = params.read_text().replace("finetune:\n  species:", "finetune:\n  species: !!seq")
     params.write_text(text)
     load_params(params)
     done = species(project, "add", "Whiting")

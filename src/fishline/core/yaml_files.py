@@ -43,7 +43,7 @@ def append(text: str, section: str, key: str, items: Sequence[str]) -> str:
 
     node = YAML(pure=True).compose(text)
     for name in (section, key):
-        node = next(value for key, value in node.value if key.value == name)
+        node = {child.value: value for child, value in node.value}[name]
     there, new = node.value, [_scalar(item) for item in items]
     place = there[-1].end_mark.index if there else node.start_mark.index + 1
     if node.flow_style:
