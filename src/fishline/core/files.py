@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Columns whose values are no numbers, whatever they look like, in any table that is read here.
-TEXT_COLUMNS = tuple("file species original alike sha256 mode part reason predicted answer".split())
+TEXT_COLUMNS = tuple(
+    "file species original alike sha256 mode part reason predicted suggested answer".split()
+)
 
 
 @contextmanager
