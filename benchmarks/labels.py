@@ -79,7 +79,8 @@ class Head:
 
     def _logits(self, images: Images) -> torch.Tensor:
         inputs = self._trainer.validation(images)
-        return self._trainer.tail(inputs.take(torch.arange(len(images)))).float()
+        logits: torch.Tensor = self._trainer.tail(inputs.take(torch.arange(len(images))))
+        return logits.float()
 
 
 class Part:
@@ -188,7 +189,7 @@ def main() -> None:
         for what, alike in {"any other species": False, "the most alike": True}.items()
     }
     rows = [["training photographs with a wrong label", *columns]]
-    for name in next(iter(columns.values())):
+    for name in map(str, next(iter(columns.values()))):
         values = [table[name] for table in columns.values()]
         form = "{:.0f}" if name in ("photographs", "wrong") else "{:.3f} ({:.3f}–{:.3f})"
         rows.append([name, *(form.format(v.mean(), v.min(), v.max()) for v in values)])

@@ -14,7 +14,7 @@ from fishline.core.errors import UserError
 from fishline.core.files import read_csv
 from fishline.core.params import Data
 from fishline.core.yaml_files import read_yaml
-from fishline.data.explore.labels import COLUMNS
+from fishline.data.explore.label_errors import COLUMNS
 from fishline.stages.preprocess import preprocess
 from fishline.studies import labels
 
@@ -118,7 +118,7 @@ def test_what_is_missing_is_named(project: Path) -> None:
     write_params(project)
     manifest = project / "data/cache/manifest.csv"
     read_csv(manifest).query("species != 'D'").to_csv(manifest, index=False)
-    with pytest.raises(UserError, match="other species than params"):
+    with pytest.raises(UserError, match="of other species than params"):
         labels.main(20)
     manifest.unlink()
     with pytest.raises(UserError, match=r"manifest\.csv is missing; `dvc repro preprocess`"):

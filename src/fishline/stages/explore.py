@@ -20,7 +20,7 @@ from fishline.core.paths import CACHE, FEATURES, PLOTS, SPLIT
 from fishline.core.roles import BASE, FINETUNED
 from fishline.data.cache import Cache
 from fishline.data.explore import statistics
-from fishline.data.explore.labels import check_labels
+from fishline.data.explore.label_errors import check_labels
 from fishline.data.explore.page import Task
 from fishline.data.explore.sheets import explore
 from fishline.data.features import Features

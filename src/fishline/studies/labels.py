@@ -20,7 +20,7 @@ from fishline.core.paths import CACHE, FEATURES, PLOTS
 from fishline.core.text import many
 from fishline.data.cache import Cache
 from fishline.data.contact_sheet import write_sheet
-from fishline.data.explore.labels import COLUMNS, Labels, check_labels
+from fishline.data.explore.label_errors import COLUMNS, Labels, check_labels
 from fishline.data.explore.sheets import doubtful_labels
 from fishline.data.features import MADE_BY, Features
 
@@ -35,9 +35,11 @@ def find(params: Params, cache: Cache) -> Labels:
         UserError: cache or features are missing or not those of `params`, or too few photographs.
     """
     manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
-    if set(manifest["species"]) != set(params.species):
+    rejected = read_csv(CACHE / "rejected.csv")
+    if set(manifest["species"]) != set(params.species) or "index" not in rejected:
         raise UserError(
-            f"{CACHE} has other species than params.yaml; `dvc repro embed` brings both up to date"
+            f"{CACHE} is of other species than params.yaml lists, or of an earlier version; "
+            "`dvc repro embed` brings it up to date"
         )
     if not params.model.is_pretrained:
         raise UserError(
@@ -49,7 +51,6 @@ def find(params: Params, cache: Cache) -> Labels:
     features = Features.open(FEATURES, cache)
     if features is None:
         raise UserError(f"{FEATURES} has no features; `dvc repro embed` makes them")
-    rejected = read_csv(CACHE / "rejected.csv")
     return check_labels(manifest, rejected, features.plain, params.species)
 
 
@@ -89,5 +90,5 @@ def _print(labels: Labels, shown: pd.DataFrame) -> None:
     print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(
         f"All of them: {TABLE}; as pictures: {SHEET}. This is a ranking to look at, not a verdict: "
-        "move what lies wrong to the folder of its species, and run `dvc repro`."
+        "move what does lie wrong, with its copies, to the folder of its species."
     )

@@ -16,7 +16,7 @@ import pandas as pd
 from fishline.core.text import code, many, share, shares, table, templates, text
 from fishline.data.explore import statistics
 from fishline.data.explore.charts import NAMES, few
-from fishline.data.explore.labels import Labels
+from fishline.data.explore.label_errors import Labels
 from fishline.data.prepare.leaks import leaked
 
 ROWS = 10  # of a list of files

@@ -15,7 +15,7 @@ from fishline.data.cache import Cache
 from fishline.data.contact_sheet import Picture, write_sheet
 from fishline.data.explore import statistics
 from fishline.data.explore.charts import NAMES, few, write_counts, write_processing
-from fishline.data.explore.labels import Labels
+from fishline.data.explore.label_errors import Labels
 from fishline.data.explore.page import Task, page
 
 ROWS = 12  # species on a sheet

@@ -19,7 +19,6 @@ from fishline.data.photo_files import find_images, read, reason
 from fishline.data.prepare.copies import find_copies
 from fishline.data.prepare.packing import pack, pixels_packing
 
-CONFLICT = "one photograph under different species: "  # and its first file under each
 COLUMNS = "file species index width height mode sha256 original confidence alike".split()
 
 File = tuple[str, Path]  # species, path
@@ -117,9 +116,9 @@ def describe_files(files: pd.DataFrame, packed: Cache, folder: Path) -> pd.DataF
 
 
 def rejections(files: pd.DataFrame, broken: dict[str, str]) -> pd.DataFrame:
-    """Why each of `files` is left out; `broken`: the reasons by SHA-256, if it could be read.
+    """Why each of `files`, which have no index in the packed files (-1), is left out.
 
-    None of them has an index in the packed files: -1.
+    `broken`: the reasons by SHA-256, if it could be read.
     """
     reasons = files["reason"].where(files["sha256"] == "", files["sha256"].map(broken))
     return files[["file", "species"]].assign(index=-1, reason=reasons)
@@ -143,7 +142,7 @@ def settle_conflicts(manifest: pd.DataFrame, choice: str) -> tuple[pd.DataFrame,
         )
     out = manifest["group"].isin(conflicts.index)
     shown = manifest.loc[out, "group"].map(conflicts.map(" and ".join))
-    reasons = CONFLICT + shown.astype(str)
+    reasons = "one photograph under different species: " + shown.astype(str)
     left_out = manifest.loc[out, ["file", "species", "index"]].assign(reason=reasons)
     return manifest[~out], left_out
 

@@ -24,7 +24,6 @@ from fishline.data.explore.out_of_sample import (
     mean_features,
     out_of_sample,
 )
-from fishline.data.prepare.manifest import CONFLICT
 
 COLUMNS = "file species suggested probability suggested_probability reason".split()
 METHOD = "self_confidence"  # of cleanlab's scores
@@ -130,19 +129,18 @@ def _duplicates(
     rejected: pd.DataFrame, take: Take, ask: Callable[[Floats], Floats], species: Sequence[str]
 ) -> list[Doubt]:
     """Of each photograph under several species its first file under each, but for the likeliest."""
-    files = rejected[rejected["reason"].str.startswith(CONFLICT)]
+    files = rejected[rejected["index"].astype(int) >= 0]
     if files.empty:
         return []
     number, _ = pd.factorize(files["reason"])  # the same for all files of a photograph
-    said = pd.DataFrame(
-        ask(mean_features(files["index"].to_numpy(), number, take)), columns=[*species]
-    )
+    probabilities = ask(mean_features(files["index"].to_numpy(), number, take))
     rows = []
-    for photograph, same in files.groupby(number):
-        under = same.drop_duplicates("species").to_dict("records")
-        likeliest = said.loc[photograph, [one["species"] for one in under]].idxmax()
+    for photograph, values in enumerate(probabilities):
+        under = files[number == photograph].drop_duplicates("species").to_dict("records")
+        said = pd.Series(values, [*species])
+        likeliest = max((str(one["species"]) for one in under), key=said.__getitem__)
         losing = [one for one in under if one["species"] != likeliest]
-        rows += [_doubt(one, likeliest, said.loc[photograph], "duplicate") for one in losing]
+        rows += [_doubt(one, likeliest, said, "duplicate") for one in losing]
     return sorted(rows, key=_margin)
 
 

@@ -6,12 +6,11 @@ import pytest
 
 from fishline.core.errors import UserError
 from fishline.data.explore import out_of_sample
-from fishline.data.explore.labels import Labels, check_labels
+from fishline.data.explore.label_errors import Labels, check_labels
 from fishline.data.explore.out_of_sample import mean_features
-from fishline.data.prepare.manifest import CONFLICT
 
 SPECIES = ("Dorade, royale", "Bar é", "001", 'a "b"')
-NONE = pd.DataFrame({"file": [], "species": [], "index": [], "reason": []}).astype({"reason": str})
+NONE = pd.DataFrame(columns=["file", "species", "index", "reason"])
 
 
 class Collection:
@@ -107,7 +106,7 @@ def test_a_photograph_under_several_species_is_doubted_under_all_but_the_likelie
     some = Collection(10, 10, 10)
     own = len(some.features)
     some.features = np.concatenate([some.features, some.features[[0, 25, 25]]])
-    reasons = (CONFLICT + "x and y", CONFLICT + "y and z")
+    reasons = ("x and y", "y and z")
     rejected = pd.DataFrame(
         [
             ("Bar é/x.jpg", SPECIES[1], own, reasons[0]),
