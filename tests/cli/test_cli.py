@@ -246,7 +246,10 @@ def test_exit_codes(project: Path, line: str, code: int, said: str) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [(stage, "no params.yaml in ") for stage in STAGES]
-    + [(line, "no params.yaml in ") for line in ("check", "audit", "curve", "promote fish-base")]
+    + [
+        (line, "no params.yaml in ")
+        for line in ("check", "labels", "audit", "curve", "promote fish-base")
+    ]
     + [(line, "no params.yaml in ") for line in ("species", "species add A")]
     + [(f"{line} fish-base", "no project in ") for line in ("models", "history", "rollback")]
     + [(f"{line} fish-base/1", "no project in ") for line in ("provenance", "reproduce")]

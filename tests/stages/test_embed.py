@@ -84,7 +84,9 @@ def test_views_are_the_photograph_and_versions_of_it(
 ) -> None:
     cache, rows = cache_of(tmp_path / "few", range(4)), torch.arange(4)
     embed(cache)
-    as_they_are = Features(tmp_path / "features", "").take(rows)
+    features = Features(tmp_path / "features", "")
+    as_they_are = features.take(rows)
+    np.testing.assert_array_equal(features.plain(rows.numpy()), as_they_are[0])
     assert embed(cache, views=3) == 4
     three = Features(tmp_path / "features", "").take(rows)
     assert three.shape == (3, 4, 256)

@@ -291,7 +291,8 @@ def test_unusable_files_are_left_out_and_named(
     for _ in range(2):  # with and without an earlier cache
         assert run(data, cache) == counted(4, 4, 5)
         rejected = read_csv(cache / "rejected.csv")
-        assert list(rejected) == ["file", "species", "reason"]
+        assert list(rejected) == ["file", "species", "index", "reason"]
+        assert list(rejected["index"]) == [-1] * 5
         trout = [f"Trout/{name}" for name in ("02.png", "04.png", "05.jpg", "06.jpg")]
         assert list(rejected["file"]) == [*trout, "Shrimp/03.png"]
         assert list(rejected["species"]) == ["Trout"] * 4 + ["Shrimp"]
@@ -494,6 +495,11 @@ def test_conflicts_can_be_dropped(photographs: Path, cache: Path) -> None:
         ["Shrimp/z.jpg", trout],
     ]
     assert list(rejected["species"]) == ["Trout"] * 3 + ["Shrimp"] * 4
+    digests = Cache(cache).digests()
+    for row in rejected[rejected["index"] >= 0].itertuples():
+        content = (photographs / row.file).read_bytes()
+        assert digests[row.index] == hashlib.sha256(content).hexdigest()
+    assert list(rejected["index"] >= 0) == [True] * 3 + [False] + [True] * 3
     require_whole(photographs, cache)
 
 

@@ -1,4 +1,4 @@
-"""`fishline ingest`, `species`, `audit` and `curve`: the commands for a user's photographs.
+"""`fishline ingest`, `species`, `labels`, `audit`, `curve`: for a user's photographs.
 
 Thin: each command imports its module when it is called.
 """
@@ -53,6 +53,31 @@ def ingest(
     if as_json and not dry_run:
         raise click.UsageError("--json is for --dry-run")
     ingest(source, dry_run, link, as_json, table)
+
+
+@click.command(cls=InProject)
+@click.option(
+    "--top",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many to print, and to show as pictures.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def labels(top: int, as_json: bool) -> None:
+    """Find photographs that are likely under a wrong species.
+
+    A classifier is asked about each photograph without having learnt from it. Writes all that are
+    doubtful, the likeliest wrong label first, to plots/labels.csv, and pictures of the first to
+    plots/labels.png.
+
+    \b
+    fishline labels
+    fishline labels --top 50
+    """
+    from fishline.studies.labels import main
+
+    main(top, as_json)
 
 
 @click.command(cls=InProject)
@@ -145,4 +170,4 @@ def add(names: tuple[str, ...], to: str | None) -> None:
     add(names, to)
 
 
-COMMANDS = [ingest, species, audit, curve]
+COMMANDS = [ingest, species, labels, audit, curve]

@@ -19,7 +19,7 @@ from fishline.cli.help import InProject, Sections
 SHELLS = ("bash", "zsh", "fish")
 SECTIONS = {
     "Start": ["doctor", "check"],
-    "Data": ["ingest", "species", "audit"],
+    "Data": ["ingest", "species", "labels", "audit"],
     "Stages": [*stages.STAGES],
     "Models": [str(command.name) for command in models.COMMANDS],
     "Use": ["predict", "app"],

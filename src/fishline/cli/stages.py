@@ -33,7 +33,7 @@ STAGES = {
     ),
     "explore": (
         "Show what is in the data, as pictures and one page.",
-        "data/cache/, data/split/",
+        "data/cache/, data/features/, data/split/",
         "plots/explore/",
     ),
     "train-base": (

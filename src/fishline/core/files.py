@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # Columns whose values are no numbers, whatever they look like, in any table that is read here.
 TEXT_COLUMNS = tuple(
-    "file species original alike sha256 mode part group reason predicted answer rank".split()
+    "file species original alike sha256 mode part group reason predicted suggested answer "
+    "rank".split()
 )
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
 from fishline.core.errors import UserError
 from fishline.core.files import read_json
-from fishline.data.cache import Cache
+from fishline.data.cache import Cache, Rows
+
+if TYPE_CHECKING:
+    import torch
 
 MADE_BY = "made_by.json"
 WEIGHTS = "weights.safetensors"  # what the network starts from, head and all
@@ -48,5 +53,12 @@ class Features:
         Returns:
             float32 (views, n, d); the first version is the photograph as it is.
         """
+        import torch  # `explore` looks at features without it
+
         values = torch.from_numpy(self._cache.take(rows.cpu().numpy()))  # (n, views, d)
         return values[:, :views].transpose(0, 1)
+
+    def plain(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """Those of the photographs at `rows` (n,) as they are: (n, d)."""
+        values: npt.NDArray[np.float32] = self._cache.take(rows)[:, 0]
+        return values

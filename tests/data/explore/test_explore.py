@@ -49,8 +49,24 @@ def write_params(root: Path) -> None:
     (root / "params.yaml").write_text(start + species + recipe)
 
 
-def write_project(root: Path) -> None:
-    """Cache, split and page of the photographs in `root`/raw, named by their numbers."""
+class SpeciesOf:
+    """Features that tell the species of a manifest, but of one file another one."""
+
+    def __init__(self, manifest: pd.DataFrame, file: str, species: str) -> None:
+        shown = manifest["species"].mask(manifest["file"] == file, species)
+        numbers = shown.map(SPECIES.index).to_numpy()
+        self._features = np.zeros((len(manifest), len(SPECIES)), np.float32)
+        self._features[manifest["index"], numbers] = 1
+
+    def plain(self, rows: np.ndarray) -> np.ndarray:
+        return self._features[rows]
+
+
+def write_project(root: Path, wrong: tuple[str, str] | None = None) -> None:
+    """Cache, split and page of the photographs in `root`/raw, named by their numbers.
+
+    `wrong`: a file, and the species that its features tell; None for no features.
+    """
     write_params(root)
     preprocess(
         Data(dir=str(root / "raw"), conflicts="fail", personal="drop"),
@@ -65,12 +81,13 @@ def write_project(root: Path) -> None:
         mine = images[images["species"].isin(names)]
         table = mine[["file", "species", "original", "alike", "part"]]
         write_csv(root / f"data/split/{task}.csv", table)
-    run(root)
+    run(root, SpeciesOf(images, *wrong) if wrong else None)
 
 
-def run(root: Path) -> None:
+def run(root: Path, features: SpeciesOf | None = None) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
+        patch.setattr(explore.Features, "open", lambda folder, cache: features)
         explore.main()
 
 
@@ -100,7 +117,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory, draw_photograph: Draw) -> Pa
             ending = "jpg" if number % 2 else "webp"
             image = image.convert("L" if number == 1 else "RGB")
             image.save(root / "raw" / species / f"{number}.{ending}")
-    write_project(root)
+    write_project(root, wrong=("B/3.jpg", "C$_1$"))
     return root
 
 
@@ -122,6 +139,7 @@ def test_the_page_tells_how_a_set_was_made(copied: Path) -> None:
         "16 of 16 photographs stand in more than one file, in 4.",
         "67% of the copies are mirrored. The angles cluster at multiples of 72°.",
         "0 of 16 test images have a copy of their photograph in training, so the test accuracy is",
+        "Not looked for: there are no features to tell species by",
         "| `A/not \\| a picture.jpg` | not an image that Pillow can read |",
     ):
         assert words in page
@@ -140,6 +158,10 @@ def test_the_page_of_an_uneven_set_without_copies(plain: Path) -> None:
         "no image has black corners",
         "no two images show the same photograph",
         "no split can put one photograph on both sides",
+        "A classifier was asked about 23 photographs",
+        "For 1 something speaks against the label.",
+        "| `B/3.jpg` | B (0.0",
+        "![Photographs whose labels are likely wrong](labels.png)",
         "Nothing: every file could be used.",
     ):
         assert words in page

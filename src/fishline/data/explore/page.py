@@ -16,6 +16,7 @@ import pandas as pd
 from fishline.core.text import code, many, share, shares, table, templates, text
 from fishline.data.explore import statistics
 from fishline.data.explore.charts import NAMES, few
+from fishline.data.explore.label_errors import Labels
 from fishline.data.prepare.leaks import leaked
 
 ROWS = 10  # of a list of files
@@ -35,6 +36,7 @@ def page(
     images: pd.DataFrame,
     rejected: pd.DataFrame,
     tasks: Mapping[str, Task],
+    labels: Labels | None,
     shown: Sequence[str],
 ) -> str:
     """The whole page.
@@ -43,6 +45,7 @@ def page(
         images: of `statistics.measure`, with task and part.
         rejected: columns file and reason.
         tasks: by the names in the column task.
+        labels: what there is to say of them, if there are features to tell it by.
         shown: the names of the pictures that lie beside the page.
     """
     environment = templates(Path(__file__).parent / "templates")
@@ -61,6 +64,8 @@ def page(
         remedies=[row for task in tasks.values() for row in _remedies(images, task)],
         **_processing(images),
         **_certainty(images),
+        labels=labels,
+        doubtful=_doubtful(labels) if labels else [],
     )
     return re.sub(r"\n{3,}", "\n\n", markdown).strip() + "\n"
 
@@ -147,3 +152,16 @@ def _certainty(images: pd.DataFrame) -> dict[str, Any]:
             for image in doubts
         ],
     }
+
+
+def _doubtful(labels: Labels) -> list[list[str]]:
+    """The first photographs whose labels are likely wrong, and what they may be instead."""
+    return [
+        [
+            code(one["file"]),
+            f"{text(one['species'])} ({one['probability']:.2f})",
+            f"{text(one['suggested'])} ({one['suggested_probability']:.2f})",
+            one["reason"],
+        ]
+        for one in labels.doubtful.head(ROWS).to_dict("records")
+    ]

@@ -1,4 +1,4 @@
-"""The page of `explore` with its pictures: training images, copies of one photograph, doubts."""
+"""The page of `explore` with its pictures: training images, copies, doubtful copies and labels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from fishline.data.cache import Cache
 from fishline.data.contact_sheet import Picture, write_sheet
 from fishline.data.explore import statistics
 from fishline.data.explore.charts import NAMES, few, write_counts, write_processing
+from fishline.data.explore.label_errors import Labels
 from fishline.data.explore.page import Task, page
 
 ROWS = 12  # species on a sheet
 COLUMNS = 8  # files of one photograph
 DOUBTS = 6
+LABELS = 20
 
 Image = Mapping[Hashable, Any]  # a row of the table of images
 Show = Callable[[Image, str], Picture]  # a photograph with a caption
@@ -31,6 +33,7 @@ def explore(
     rejected: pd.DataFrame,
     cache: Cache,
     tasks: Mapping[str, Task],
+    labels: Labels | None,
     out: Path,
 ) -> None:
     """Write the page and its pictures to the folder `out`, as `stages.explore` lists them.
@@ -39,6 +42,7 @@ def explore(
         images: the manifest, with task and part.
         rejected: columns file, species and reason.
         tasks: by the names in the column task.
+        labels: what there is to say of them; None without features to tell it by.
     """
 
     def take(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
@@ -54,6 +58,7 @@ def explore(
         "samples": samples(images, species, show),
         "copies": copies(images, species, show),
         "doubts": doubts(images, show),
+        "labels": doubtful_labels(labels.doubtful.head(LABELS), cache) if labels else [],
     }
     for name, rows in sheets.items():
         if rows:
@@ -61,15 +66,20 @@ def explore(
     write_counts(out / "species.png", images, species)
     write_processing(out / "processing.png", images)
     shown = ["species", "processing", *(name for name, rows in sheets.items() if rows)]
-    write_text(out / "explore.md", page(images, rejected, tasks, shown))
+    write_text(out / "explore.md", page(images, rejected, tasks, labels, shown))
 
 
 def samples(images: pd.DataFrame, species: Sequence[str], show: Show) -> Sheet:
     """The first training image of each species, five in a row."""
     train = images[images["part"] == "train"].drop_duplicates("species")
     first = {image["species"]: image for image in train.to_dict("records")}
-    shown = [show(first[name], name) for name in species if name in first][: 5 * ROWS]
-    return [("", shown[start : start + 5]) for start in range(0, len(shown), 5)]
+    return _five_in_a_row(
+        [show(first[name], name) for name in species if name in first][: 5 * ROWS]
+    )
+
+
+def _five_in_a_row(pictures: Sequence[Picture]) -> Sheet:
+    return [("", pictures[start : start + 5]) for start in range(0, len(pictures), 5)]
 
 
 def copies(images: pd.DataFrame, species: Sequence[str], show: Show) -> Sheet:
@@ -118,3 +128,20 @@ def doubts(images: pd.DataFrame, show: Show) -> Sheet:
 
 def _place(image: Image) -> str:
     return f"{image['file']}\n({NAMES[image['part']]})"
+
+
+def doubtful_labels(table: pd.DataFrame, cache: Cache) -> Sheet:
+    """The photographs of `table`, as in `Labels.doubtful`, each with what it may be instead."""
+    rows = table["index"].to_numpy(np.int64)
+    aspects = (cache.column("width") / cache.column("height"))[rows]
+    names = table[["file", "species", "probability", "suggested", "suggested_probability"]]
+    captions = [
+        f"{species} ({own:.2f})\n{other}? ({likelier:.2f})\n{file}"
+        for file, species, own, other, likelier in names.itertuples(index=False)
+    ]
+    return _five_in_a_row(
+        [
+            Picture(pixels, float(aspect), caption)
+            for pixels, aspect, caption in zip(cache.take(rows), aspects, captions, strict=True)
+        ]
+    )

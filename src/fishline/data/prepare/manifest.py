@@ -139,9 +139,12 @@ def describe_files(files: pd.DataFrame, packed: Cache, folder: Path) -> pd.DataF
 
 
 def rejections(files: pd.DataFrame, broken: dict[str, str]) -> pd.DataFrame:
-    """Why each of `files` is left out; `broken`: the reasons by SHA-256, if it could be read."""
+    """Why each of `files`, which have no index in the packed files (-1), is left out.
+
+    `broken`: the reasons by SHA-256, if it could be read.
+    """
     reasons = files["reason"].where(files["sha256"] == "", files["sha256"].map(broken))
-    return files[["file", "species"]].assign(reason=reasons)
+    return files[["file", "species"]].assign(index=-1, reason=reasons)
 
 
 def settle_conflicts(manifest: pd.DataFrame, choice: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -163,7 +166,8 @@ def settle_conflicts(manifest: pd.DataFrame, choice: str) -> tuple[pd.DataFrame,
     out = manifest["group"].isin(conflicts.index)
     shown = manifest.loc[out, "group"].map(conflicts.map(" and ".join))
     reasons = "one photograph under different species: " + shown.astype(str)
-    return manifest[~out], manifest.loc[out, ["file", "species"]].assign(reason=reasons)
+    left_out = manifest.loc[out, ["file", "species", "index"]].assign(reason=reasons)
+    return manifest[~out], left_out
 
 
 def require_each(species: Sequence[str], files: pd.DataFrame, root: Path) -> None:
