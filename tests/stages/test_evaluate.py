@@ -72,7 +72,7 @@ def test_what_is_answered_stands_beside_what_is_predicted(
     make_model(tmp_path / "models/base", genera=("G", "G", "G"), confidence_threshold=0.9)
     monkeypatch.chdir(tmp_path)
     tested = evaluate_model("base", images(KNOWN), torch.device("cpu"))
-    assert list(tested.predictions)[4:7] == ["predicted", "answer", "rank"]
+    assert list(tested.predictions)[5:8] == ["predicted", "answer", "rank"]
     assert set(tested.predictions["predicted"]) <= set(KNOWN)
     assert set(tested.predictions["answer"]) == {"G"}
     assert tested.numbers["answered_coarser_accuracy"] == 1

@@ -50,7 +50,7 @@ def project(tmp_path: Path, draw_tree: Tree, monkeypatch: pytest.MonkeyPatch) ->
     draw_tree(tmp_path / "raw", dict.fromkeys(SPECIES, 5))
     with Image.open(tmp_path / "raw" / BOTH[1]) as image:
         ImageOps.mirror(image).save(tmp_path / "raw" / BOTH[0])
-    data = Data(dir=str(tmp_path / "raw"), conflicts="drop")
+    data = Data(dir=str(tmp_path / "raw"), conflicts="drop", personal="drop")
     preprocess(data, SPECIES, 48, tmp_path / "data/cache")
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
