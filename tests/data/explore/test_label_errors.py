@@ -137,6 +137,15 @@ def test_of_look_alikes_the_one_is_doubted_that_fits_less(moved: int) -> None:
     assert said == [[some.name(moved), SPECIES[some.truth[moved]], "look-alike"]]
 
 
+def test_look_alikes_that_fit_their_species_come_last() -> None:
+    some = Collection(10, 10)
+    some.alike = {3: 14}
+    some.labels[7] = 1
+    found = some.check().doubtful
+    assert list(found["reason"]) == ["label", "look-alike"]
+    assert found["file"][1] in (some.name(3), some.name(14))
+
+
 def test_features_are_averaged_over_copies_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     some = Collection(7, 7, copies=3)
     rows, number = np.arange(42), np.arange(42) // 3

@@ -35,10 +35,11 @@ class Labels:
     """What there is to say of the labels of a data set.
 
     doubtful:    a row for each photograph whose label is likely wrong, the likeliest first: file
-                 (the first that shows it), species, suggested (a likelier species), probability and
+                 (the first that shows it), species, suggested (another one), probability and
                  suggested_probability of the two, reason, index (row in the cache). The reason is
                  `duplicate` (it lies under both species), `look-alike` (a photograph of the other
-                 species looks like it; both come first) or `label`
+                 species looks like it) or `label` (the classifier alone); look-alikes that the
+                 classifier finds right come last
     photographs: how many the classifier was asked about
     wrong:       how many of their labels are wrong, as cleanlab estimates
     unjudged:    species of which there is one photograph: nothing else tells what they look like
@@ -75,10 +76,12 @@ def check_labels(
     probabilities = out_of_sample(features, labels)[judged]
     said = pd.DataFrame(probabilities, photographs.loc[judged, "file"], [*species])
     ranked = rank(photographs[judged], labels[judged], probabilities, species)
+    alike = _look_alikes(manifest, photographs, said)
     doubts = [
         *_duplicates(rejected, take, lambda some: ask(some, features, labels), species),
-        *_look_alikes(manifest, photographs, said),
+        *(doubt for doubt in alike if _margin(doubt) < 0),
         *ranked[ranked["suggested_probability"] > ranked["probability"]].to_dict("records"),
+        *alike,
     ]
     doubtful = pd.DataFrame(doubts, columns=[*COLUMNS, "index"]).drop_duplicates("file")
     return Labels(
