@@ -14,8 +14,13 @@ from fishline.cli.help import InProject
 
 
 @click.command()
-@click.argument("source", type=click.Path())
-@click.option("--dry-run", is_flag=True, help="Show what would be taken; change nothing.")
+@click.argument("source", type=click.Path(), required=False)
+@click.option(
+    "--reviewed",
+    is_flag=True,
+    help="Instead of SOURCE: put right what was decided on the page Review of `fishline app`.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the tables as JSON.")
 @click.option(
     "--link",
@@ -26,7 +31,11 @@ from fishline.cli.help import InProject
     "move: take them out of SOURCE once all are here.",
 )
 def ingest(
-    source: str, dry_run: bool, as_json: bool, link: Literal["copy", "hardlink", "move"]
+    source: str | None,
+    reviewed: bool,
+    dry_run: bool,
+    as_json: bool,
+    link: Literal["copy", "hardlink", "move"],
 ) -> None:
     """Bring photographs into data/raw, versioned by DVC.
 
@@ -37,11 +46,19 @@ def ingest(
     fishline ingest ~/Photographs --dry-run
     fishline ingest photographs.zip
     fishline ingest s3://bucket/photographs
+    fishline ingest --reviewed --dry-run
     """
-    from fishline.data.ingest.ingest import ingest
-
     if as_json and not dry_run:
         raise click.UsageError("--json is for --dry-run")
+    if reviewed == (source is not None):
+        raise click.UsageError("name either a SOURCE or --reviewed")
+    if source is None:
+        from fishline.data.ingest.reviewed import ingest_reviewed
+
+        ingest_reviewed(dry_run, as_json)
+        return
+    from fishline.data.ingest.ingest import ingest
+
     ingest(source, dry_run, link, as_json)
 
 

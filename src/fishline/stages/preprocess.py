@@ -5,7 +5,7 @@ Reads `data.dir`, writes `data/cache/`:
     manifest.csv    a row per file: file, species, index (row in the packed files), width, height,
                     mode, sha256 (of the file), original (the first file that shows the same
                     photograph), confidence of that, alike (another original that looks like it)
-    rejected.csv    file, species, reason: what was left out
+    rejected.csv    file, species, sha256, reason: what was left out
     made_by.json    what decided the pixels
 
 What an earlier run decoded is used again, by content: only new photographs are decoded. Few
