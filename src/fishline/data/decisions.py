@@ -73,7 +73,7 @@ def read_decisions() -> list[Decision]:
     try:
         with DECISIONS.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet adds a mark
             reader = csv.reader(file)
-            rows = [_parse(row, reader.line_num) for row in reader if row != COLUMNS]
+            rows = [_parse(row, reader.line_num) for row in reader if row not in ([], COLUMNS)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{DECISIONS} cannot be read: {error}") from None
     return sorted(rows, key=lambda decision: decision.time)
@@ -181,7 +181,7 @@ def _append(decision: Decision) -> None:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(asdict(decision).values())
     head = ",".join(COLUMNS) + "\n"
-    text = DECISIONS.read_text(encoding="utf-8") if DECISIONS.is_file() else head
+    text = (DECISIONS.read_text(encoding="utf-8") if DECISIONS.is_file() else "") or head
     if not text.endswith("\n"):  # some editor left the last line open
         text += "\n"
     write_text(DECISIONS, text + line.getvalue())

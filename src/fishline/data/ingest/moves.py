@@ -36,39 +36,56 @@ class Move:
 
 
 class Files:
-    """The photographs in data/raw and beside it, by the SHA-256 of their content."""
+    """The photographs in data/raw and beside it.
+
+    raw:    paths by the SHA-256 of their content
+    beside: a path by SHA-256, of what is new or was taken out
+    copies: by SHA-256, which photograph a file was taken out with: the folder's name in `REMOVED`
+    """
 
     def __init__(self) -> None:
-        listed = [("raw", path) for path in find_images(RAW)] if RAW.is_dir() else []
-        for folder in (PHOTOGRAPHS, REMOVED):
-            listed += [("beside", path) for path in find_images(folder)] if folder.is_dir() else []
+        folders = [folder for folder in (RAW, PHOTOGRAPHS, REMOVED) if folder.is_dir()]
+        listed = [("", path) for folder in folders for path in find_images(folder)]
         table = digest_files(listed, RAW.parent)
-        self.digest = dict(zip(table["path"], table["sha256"], strict=True))
+        self._digests = dict(zip(table["path"], table["sha256"], strict=True))
         self.raw: dict[str, list[Path]] = defaultdict(list)
         self.beside: dict[str, Path] = {}
-        for path, digest in self.digest.items():
+        self.copies: dict[str, str] = {}
+        for path, digest in self._digests.items():
             if not path.is_relative_to(RAW):
                 self.beside.setdefault(digest, path)
             elif path.parent != RAW:
                 self.raw[digest].append(path)
+            if path.is_relative_to(REMOVED):
+                self.copies[digest] = path.relative_to(REMOVED).parts[0]
 
-    def move(self, source: Path, goal: str) -> Move:
-        """`source` to the species `goal` or out of data/raw, under its own name if that is free."""
-        folder = next(f for f in (RAW, REMOVED, PHOTOGRAPHS) if source.is_relative_to(f))
-        name = source.relative_to(folder)
-        if folder != PHOTOGRAPHS and goal:
-            name = name.relative_to(name.parts[0])  # below the species
-        wanted = (RAW / goal if goal else REMOVED) / name
-        digest = self.digest[source]
+    def move(self, source: Path, goal: str, photograph: str) -> Move:
+        """A file to the species `goal`, or out of data/raw, under its own name if that is free.
+
+        Raises:
+            UserError: there is another file.
+        """
+        if goal:
+            wanted = RAW / goal / _below_species(source)
+        else:
+            wanted = REMOVED / photograph / source.relative_to(RAW)
+        digest = self._digests[source]
         # Named by its content, another run finds the same name.
         for target in (wanted, wanted.with_stem(f"{wanted.stem}-{digest[:8]}")):
-            there = self.digest.get(target)
-            if there == digest or not (there or os.path.lexists(target)):
+            there = self._digests.get(target)
+            if there == digest or not os.path.lexists(target):
                 break
         else:
             raise UserError(f"{target} is there with other content: rename it; nothing was changed")
-        self.digest[target] = digest
+        self._digests[target] = digest
         return Move(source, target, there == digest)
+
+
+def _below_species(path: Path) -> Path:
+    """The name that a file has below the folder of a species."""
+    above = {RAW: 1, REMOVED: 2, PHOTOGRAPHS: 0}  # folders between, of species and photograph
+    folder = next(folder for folder in above if path.is_relative_to(folder))
+    return Path(*path.relative_to(folder).parts[above[folder] :])
 
 
 def carry_out(moves: Sequence[Move], staging: Path) -> None:
@@ -113,7 +130,7 @@ def _place(source: Path, target: Path) -> None:
 def _remove_empty(folder: Path) -> None:
     with suppress(OSError):  # it holds something
         for empty in (folder, *folder.parents):
-            if RAW not in empty.parents:
+            if not {RAW, REMOVED} & set(empty.parents):
                 return
             empty.rmdir()
 

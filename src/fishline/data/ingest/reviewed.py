@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,18 +32,26 @@ from fishline.data.prepare.manifest import photographs_by_digest
 SHOWN = 40  # photographs that are listed
 
 
-@dataclass
-class Plan:
-    """What is to be done.
+@dataclass(frozen=True)
+class Change:
+    """What is to be done for a photograph.
 
-    moves: the files of each photograph, under the name of the one that was decided on
-    goal:  the species of each, "" for none
-    notes: what is left as it is, and why
+    file:    as the decision names it
+    species: that it is; "" for none
+    moves:   of the files that show it
     """
 
-    moves: dict[str, list[Move]] = field(default_factory=dict)
-    goal: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    file: str
+    species: str
+    moves: list[Move]
+
+
+@dataclass
+class Plan:
+    """What is to be done, and in words what is left as it is."""
+
+    changes: list[Change] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
 def ingest_reviewed(dry_run: bool = False, as_json: bool = False) -> None:
@@ -73,7 +81,7 @@ def ingest_reviewed(dry_run: bool = False, as_json: bool = False) -> None:
         if dry_run:
             print("Dry run: nothing was changed.")
             return
-        carry_out([move for moves in plan.moves.values() for move in moves], staging)
+        carry_out([move for change in plan.changes for move in change.moves], staging)
         add_version()  # also when nothing is to be moved: `dvc add` may have failed the last time
     _show_next()
 
@@ -87,31 +95,44 @@ def make_plan(log: Sequence[Decision], photographs: Mapping[str, str], files: Fi
     Args:
         photographs: as of `photographs_by_digest`.
     """
+    removed = {copy: photographs.get(first, first) for copy, first in files.copies.items()}
+    photographs = removed | dict(photographs)
     plan, counts = Plan(), standing(log, photographs)
-    rows: dict[str, list[Decision]] = defaultdict(list)
-    for row in log:
-        rows[photographs.get(row.sha256, row.sha256)].append(row)
-    members: dict[str, set[str]] = {key: {row.sha256 for row in own} for key, own in rows.items()}
-    for digest, key in photographs.items():
-        if key in members:
-            members[key].add(digest)
+    rows, members = _by_photograph(log, photographs)
     for key, own in rows.items():
         decided = counts.get(key)
         goal = decided.after if decided else own[0].before
         name = (decided or own[-1]).file
         lies = {_species(path) for row in own for path in files.raw.get(row.sha256, ())}
         if lies and not lies & {place for row in own for place in (row.before, row.after)}:
-            plan.notes.append(f"{name} lies under {_names(lies)}, where no reviewer saw it")
+            where = " and ".join(sorted(lies))
+            plan.left.append(f"{name} lies under {where}, where no reviewer saw it")
         elif decided or lies != ({goal} - {""}):
-            moves = _moves(sorted(members[key]), goal, files)
+            moves = _moves(sorted(members[key]), goal, own[0].sha256, files)
             if moves:
-                plan.moves[name], plan.goal[name] = moves, goal
+                plan.changes.append(Change(name, goal, moves))
             elif goal and not lies:
-                plan.notes.append(f"{name} is not here any more")
+                plan.left.append(f"{name} is not here any more")
     return plan
 
 
-def _moves(digests: Iterable[str], goal: str, files: Files) -> list[Move]:
+def _by_photograph(
+    log: Iterable[Decision], photographs: Mapping[str, str]
+) -> tuple[dict[str, list[Decision]], dict[str, set[str]]]:
+    """The rows of each photograph, and the SHA-256 of each file that shows it."""
+    rows: dict[str, list[Decision]] = defaultdict(list)
+    members: dict[str, set[str]] = defaultdict(set)
+    for row in log:
+        key = photographs.get(row.sha256, row.sha256)
+        rows[key].append(row)
+        members[key].add(row.sha256)
+    for digest, key in photographs.items():
+        if key in rows:
+            members[key].add(digest)
+    return rows, members
+
+
+def _moves(digests: Iterable[str], goal: str, photograph: str, files: Files) -> list[Move]:
     """What brings all files of these contents to a species, or out of data/raw."""
     wrong = []
     for digest in digests:
@@ -119,47 +140,46 @@ def _moves(digests: Iterable[str], goal: str, files: Files) -> list[Move]:
         wrong += [path for path in here if _species(path) != goal]
         if goal and not here and digest in files.beside:
             wrong.append(files.beside[digest])
-    return [files.move(path, goal) for path in wrong]
+    return [files.move(path, goal, photograph) for path in wrong]
 
 
 def _species(path: Path) -> str:
     return path.relative_to(RAW).parts[0]
 
 
-def _names(names: Iterable[str]) -> str:
-    return " and ".join(sorted(names))
-
-
 def _facts(plan: Plan) -> dict[str, object]:
     """What `_show` prints, for programs."""
     moves = [
-        {"from": move.source.as_posix(), "to": move.target.as_posix(), "species": plan.goal[name]}
-        for name, own in plan.moves.items()
-        for move in own
+        {"from": move.source.as_posix(), "to": move.target.as_posix(), "species": change.species}
+        for change in plan.changes
+        for move in change.moves
     ]
-    return {"moves": moves, "left": plan.notes}
+    return {"moves": moves, "left": plan.left}
 
 
 def _show(plan: Plan) -> None:
     """Print what is to be done."""
-    listed = list(_lines(plan))
-    if listed:
-        print_table([("photograph", "files", "goes to"), *listed[:SHOWN]])
-    if len(listed) > SHOWN:
-        print(f"… and {len(listed) - SHOWN:,} more")
-    for note in plan.notes[:SHOWN]:
-        print(f"Left as it is: {note}")
-    if len(plan.notes) > SHOWN:
-        print(f"… and {len(plan.notes) - SHOWN:,} more are left")
-    count = sum(map(len, plan.moves.values()))
-    does = f"{many(count, 'file')} of {many(len(listed), 'photograph')} to move"
-    print(does if listed else f"Nothing to do: {RAW} is as {DECISIONS} says")
+    rows = [
+        (change.file, f"{len(change.moves):,}", f"{_goal(change.species)}")
+        for change in plan.changes
+    ]
+    if rows:
+        print_table([("photograph", "files", "goes to"), *rows[:SHOWN]])
+    if len(rows) > SHOWN:
+        print(f"… and {len(rows) - SHOWN:,} photographs more")
+    for words in plan.left[:SHOWN]:
+        print(f"Left as it is: {words}")
+    if len(plan.left) > SHOWN:
+        print(f"… and {len(plan.left) - SHOWN:,} more")
+    if rows:
+        files = sum(len(change.moves) for change in plan.changes)
+        print(f"{many(files, 'file')} of {many(len(rows), 'photograph')} to move")
+    else:
+        print(f"Nothing to do: {RAW} is as {DECISIONS} says")
 
 
-def _lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
-    for name, moves in plan.moves.items():
-        goal = plan.goal[name]
-        yield name, f"{len(moves):,}", f"{RAW / goal}" if goal else f"{REMOVED}"
+def _goal(species: str) -> Path:
+    return RAW / species if species else REMOVED
 
 
 def _show_next() -> None:

@@ -114,6 +114,7 @@ def _labelled(row: Any, digest: str, root: Path, species: Sequence[str]) -> Item
     """A row of labels.csv."""
     own = PurePosixPath(row.file).parts[0]
     known = [(row.suggested, _share(row.suggested_probability)), (own, _share(row.probability))]
+    known.sort(key=lambda pair: -(pair[1] or 0))  # a label that is likelier comes first
     read_it = partial(read, root / row.file)
     return Item(row.file, digest, own, _choices(known, species), _doubt(row), "", read_it)
 

@@ -15,6 +15,7 @@ from fishline.serving.app.answers import explain, percent, picture
 from fishline.serving.app.review import Item, make_decision
 
 KEYS = 9  # species that have a key of their own
+WIDTHS = (3, 2)  # of the photograph and of what may be said
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Shown:
 
 def show(shown: Shown) -> None:
     """A photograph, and beside it buttons that say what it is."""
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns(WIDTHS, gap="medium")
     with left:
         try:
             st.image(picture(shown.content), width="stretch")
@@ -57,7 +58,7 @@ def show_choices(shown: Shown) -> None:
     if off:
         st.warning("Say above who decides.")
     choices = shown.item.choices
-    first, number = choices[0][0], shown.item.sha256
+    first = choices[0][0]
     _button(f"**{text(first)}**", "Enter", shown, first, off, primary=True)
     columns = st.columns(2, gap="small")
     for place, (species, share) in enumerate(choices[:KEYS]):
@@ -65,7 +66,7 @@ def show_choices(shown: Shown) -> None:
         with columns[place % 2]:
             _button(label, str(place + 1), shown, species, off)
     if rest := [species for species, _ in choices[KEYS:]]:
-        key = f"other-{number}"
+        key = f"other-{shown.item.sha256}"
         st.selectbox(
             "Another species",
             rest,
@@ -75,21 +76,25 @@ def show_choices(shown: Shown) -> None:
             args=(shown, key),
             disabled=off,
         )
-    _button("None of these", "N", shown, "", off)
-    st.button(
-        "Skip", f"skip-{number}", on_click=_skip, args=(shown,), shortcut="S", width="stretch"
-    )
+    left, right = st.columns(2, gap="small")
+    with left:
+        _button("None of these", "N", shown, "", off)
+    with right:
+        key = f"skip-{shown.item.sha256}"
+        st.button("Skip", key, on_click=_skip, args=(shown,), shortcut="S", width="stretch")
 
 
 def show_last(log: Sequence[Decision], photographs: Mapping[str, str]) -> None:
     """What was said last, how to take it back, and what comes next."""
     if (said := st.session_state.pop("said", None)) is not None:
         st.warning(said)
+    left, right = st.columns(WIDTHS, gap="medium")
     if last := last_of(_reviewer(), log):
         label = f"Undo {text(last.file)}: {_outcome(last)}"
-        st.button(label, "undo", on_click=_undo, args=(photographs,), shortcut="U", type="tertiary")
+        key = f"undo-{last.time}"
+        right.button(label, key, on_click=_undo, args=(photographs,), shortcut="U", width="stretch")
     if counts := standing(log):
-        st.caption(
+        left.caption(
             f"{many(len(counts), 'decision')} in {DECISIONS}; `fishline ingest --reviewed` makes "
             "data/raw so."
         )
@@ -126,7 +131,7 @@ def _decide(shown: Shown, species: str) -> None:
         st.session_state.said = text(error.message)
         return
     st.session_state.seen.add(shown.name)
-    if between is not None:
+    if between is not None and between.reviewer != decision.reviewer:  # else a key pressed twice
         st.session_state.said = (
             f"{text(between.reviewer)} was quicker with {text(item.file)}: {_outcome(between)}. "
             "That stays; with *Those that are decided, too* you can say otherwise."
@@ -134,7 +139,8 @@ def _decide(shown: Shown, species: str) -> None:
 
 
 def _other(shown: Shown, key: str) -> None:
-    _decide(shown, st.session_state[key])
+    if species := st.session_state[key]:
+        _decide(shown, species)
 
 
 def _skip(shown: Shown) -> None:
