@@ -58,8 +58,6 @@ def show_choices(shown: Shown) -> None:
     if off:
         st.warning("Say above who decides.")
     choices = shown.item.choices
-    first = choices[0][0]
-    _button(f"**{text(first)}**", "Enter", shown, first, off, primary=True)
     columns = st.columns(2, gap="small")
     for place, (species, share) in enumerate(choices[:KEYS]):
         label = text(species) + (f" · {percent(share)}" if share is not None else "")
@@ -100,16 +98,14 @@ def show_last(log: Sequence[Decision], photographs: Mapping[str, str]) -> None:
         )
 
 
-def _button(
-    label: str, key: str, shown: Shown, species: str, off: bool, primary: bool = False
-) -> None:
+def _button(label: str, key: str, shown: Shown, species: str, off: bool) -> None:
     # Its name is the photograph's, too: a key that is pressed twice says nothing of the next one.
     st.button(
         label,
         f"{key}-{shown.item.sha256}",
         on_click=_decide,
         args=(shown, species),
-        type="primary" if primary else "secondary",
+        type="primary" if key == "1" else "secondary",  # what was suggested
         shortcut=key,
         disabled=off,
         width="stretch",
