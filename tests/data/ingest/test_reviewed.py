@@ -84,6 +84,7 @@ def test_photographs_go_to_the_species_that_they_are(capsys: pytest.CaptureFixtu
             "Trout/1.png": "t1",
         }
         assert said in (printed := capsys.readouterr().out)
+        assert ("copies of Trout/boat/2.png, if any" in printed) == ("boat" in said)
     assert "git checkout data/raw.dvc && dvc checkout data/raw" in printed
     assert RECORD.exists()
     assert not (RAW / "Trout/boat").exists()

@@ -30,6 +30,7 @@ from fishline.data.ingest.moves import REMOVED, Files, Move, carry_out
 from fishline.data.prepare.manifest import photographs_by_digest
 
 SHOWN = 40  # photographs that are listed
+UNSEEN = f"{CACHE} does not know it; `dvc repro preprocess` first finds them"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def make_plan(log: Sequence[Decision], photographs: Mapping[str, str], files: Fi
             moves = _moves(sorted(members[key]), goal, own[0].sha256, files)
             if moves:
                 plan.changes.append(Change(name, goal, moves))
+                if lies and not members[key] & photographs.keys():
+                    plan.left.append(f"copies of {name}, if any: {UNSEEN}")
             elif goal and not lies:
                 plan.left.append(f"{name} is not here any more")
     return plan

@@ -18,7 +18,7 @@ from fishline.serving.app import review_sources as sources
 from fishline.serving.app.answers import explain
 from fishline.serving.app.page import MOST, ask, load, offered
 from fishline.serving.app.review import Item, default_reviewer
-from fishline.serving.app.review_views import Shown, show, show_last
+from fishline.serving.app.review_views import Shown, show, show_last, show_message
 
 LABELS, ANSWERS, DROPPED = "Doubtful labels", "Unsure answers", "New photographs"
 
@@ -35,6 +35,7 @@ def review_page() -> None:
     except UserError as error:
         st.error(text(error.message))
         st.stop()
+    show_message()
     show_next(items, photographs, decided, again)
     show_last(log, photographs)
 

@@ -15,6 +15,7 @@ from fishline.serving.app.answers import explain, percent, picture
 from fishline.serving.app.review import Item, make_decision
 
 KEYS = 9  # species that have a key of their own
+LONGEST = 24  # characters of a file's name on a button: its end
 WIDTHS = (3, 2)  # of the photograph and of what may be said
 
 
@@ -52,6 +53,12 @@ def show(shown: Shown) -> None:
         show_choices(shown)
 
 
+def show_message() -> None:
+    """What came in the way of the last decision."""
+    if (said := st.session_state.pop("said", None)) is not None:
+        st.warning(said)
+
+
 def show_choices(shown: Shown) -> None:
     """A button for each thing that may be said of a photograph, with its key."""
     off = not _reviewer()
@@ -83,12 +90,10 @@ def show_choices(shown: Shown) -> None:
 
 
 def show_last(log: Sequence[Decision], photographs: Mapping[str, str]) -> None:
-    """What was said last, how to take it back, and what comes next."""
-    if (said := st.session_state.pop("said", None)) is not None:
-        st.warning(said)
+    """How to take back what was said last, and what comes next."""
     left, right = st.columns(WIDTHS, gap="medium")
     if last := last_of(_reviewer(), log):
-        label = f"Undo {text(last.file)}: {_outcome(last)}"
+        label = f"Undo {text(last.file[-LONGEST:])}: {_outcome(last)}"
         key = f"undo-{last.time}"
         right.button(label, key, on_click=_undo, args=(photographs,), shortcut="U", width="stretch")
     if counts := standing(log):
