@@ -289,7 +289,7 @@ def test_unusable_files_are_left_out_and_named(
     for _ in range(2):  # with and without an earlier cache
         assert run(data, cache) == counted(4, 4, 5)
         rejected = read_csv(cache / "rejected.csv")
-        assert list(rejected) == ["file", "species", "reason"]
+        assert list(rejected) == ["file", "species", "sha256", "reason"]
         trout = [f"Trout/{name}" for name in ("02.png", "04.png", "05.jpg", "06.jpg")]
         assert list(rejected["file"]) == [*trout, "Shrimp/03.png"]
         assert list(rejected["species"]) == ["Trout"] * 4 + ["Shrimp"]
@@ -492,6 +492,11 @@ def test_conflicts_can_be_dropped(photographs: Path, cache: Path) -> None:
         ["Shrimp/z.jpg", trout],
     ]
     assert list(rejected["species"]) == ["Trout"] * 3 + ["Shrimp"] * 4
+    files = [*kept, *rejected["file"].drop(3)]  # of each photograph, in the cache or left out
+    shown = steps.photographs_by_digest(cache)
+    digests = [hashlib.sha256((photographs / file).read_bytes()).hexdigest() for file in files]
+    numbers = pd.factorize(pd.Series(digests).map(shown))[0].tolist()
+    assert numbers == [0, 0, 1, 1, 2, 2, 3, 3, 3, 2]
     require_whole(photographs, cache)
 
 
