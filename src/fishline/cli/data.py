@@ -53,6 +53,8 @@ def ingest(
     if reviewed == (source is not None):
         raise click.UsageError("name either a SOURCE or --reviewed")
     if source is None:
+        if link != "copy":
+            raise click.UsageError("--link is for a SOURCE")
         from fishline.data.ingest.reviewed import ingest_reviewed
 
         ingest_reviewed(dry_run, as_json)

@@ -236,9 +236,11 @@ def test_without_decisions_or_in_another_folder() -> None:
         ingest_reviewed()
 
 
-@pytest.mark.parametrize("words", [[], ["--reviewed", "source"], ["--reviewed", "--json"]])
-def test_words_that_contradict_each_other(words: list[str]) -> None:
-    assert CliRunner().invoke(main, ["ingest", *words]).exit_code == 2
+@pytest.mark.parametrize(
+    "words", ["", "--reviewed source", "--reviewed --json", "--reviewed --link move"]
+)
+def test_words_that_contradict_each_other(words: str) -> None:
+    assert CliRunner().invoke(main, ["ingest", *words.split()]).exit_code == 2
 
 
 def test_the_command() -> None:

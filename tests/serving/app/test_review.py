@@ -2,7 +2,6 @@
 
 import io
 import re
-import sys
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -29,12 +28,6 @@ RAW, CACHE = Path("data/raw"), Path("data/cache")
 SPECIES = ("Bream", "Shrimp", "Trout", "Cod, young")
 FILES = [f"Trout/{n}.png" for n in range(3)] + ["Cod, young/3 [é].png"]
 PAGE = "from fishline.serving.app.review_page import review_page\nreview_page()"
-
-
-@pytest.fixture(autouse=True)
-def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest puts the page in its place, and tests that start processes after these find that."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture(autouse=True)

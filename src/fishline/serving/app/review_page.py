@@ -131,7 +131,7 @@ def _forget_seen() -> None:
     st.session_state.seen = set()
 
 
-@st.cache_resource(max_entries=2)
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _photographs(changed: int) -> dict[str, str]:
     return photographs_by_digest(CACHE)
 

@@ -99,7 +99,7 @@ def show_last(log: Sequence[Decision], photographs: Mapping[str, str]) -> None:
     if counts := standing(log):
         left.caption(
             f"{many(len(counts), 'decision')} in {DECISIONS}; `fishline ingest --reviewed` makes "
-            "data/raw so."
+            "data/raw so, where data.dir names it."
         )
 
 
