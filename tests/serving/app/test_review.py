@@ -268,6 +268,17 @@ def test_without_labels_the_page_says_what_to_run(page: AppTest) -> None:
     assert page.error[0].value == "plots/labels.csv is missing: \\`fishline labels\\` makes it"
 
 
+def test_a_table_of_answers_is_chosen_from_those_of_the_project(page: AppTest) -> None:
+    page.segmented_control[0].set_value("Unsure answers")
+    page.run()
+    assert "There is no table of answers" in page.error[0].value
+    answers({str(RAW / FILES[n]): (digest(n), "Shrimp", 0.9 - n / 10) for n in range(3)})
+    assert shows(page.run()) == FILES[2]
+    assert shows(press(page, "Shrimp · 70.0 %")) == FILES[1]
+    assert decided() == [("Ann A.", FILES[2], "Shrimp")]
+    assert read_decisions()[-1].model == "fish/1"
+
+
 def test_a_dropped_photograph_is_kept_once_it_is_decided_on(
     page: AppTest, make_model: Callable[..., Path]
 ) -> None:

@@ -167,7 +167,7 @@ def _doubt(row: Any) -> str:
         return f"It lies under {own} and looks like one under {other}."
     shares = [_share(row.probability), _share(row.suggested_probability)]
     first, second = (f" ({percent(share)})" if share is not None else "" for share in shares)
-    return f"It lies under {own}{first}; by all others it looks like {other}{second}."
+    return f"It lies under {own}{first}; judged by the others, it looks like {other}{second}."
 
 
 def _said(answer: Answer) -> str:
