@@ -291,7 +291,7 @@ def test_unusable_files_are_left_out_and_named(
     for _ in range(2):  # with and without an earlier cache
         assert run(data, cache) == counted(4, 4, 5)
         rejected = read_csv(cache / "rejected.csv")
-        assert list(rejected) == ["file", "species", "index", "reason"]
+        assert list(rejected) == ["file", "species", "index", "sha256", "reason"]
         assert list(rejected["index"]) == [-1] * 5
         trout = [f"Trout/{name}" for name in ("02.png", "04.png", "05.jpg", "06.jpg")]
         assert list(rejected["file"]) == [*trout, "Shrimp/03.png"]
@@ -500,6 +500,11 @@ def test_conflicts_can_be_dropped(photographs: Path, cache: Path) -> None:
         content = (photographs / row.file).read_bytes()
         assert digests[row.index] == hashlib.sha256(content).hexdigest()
     assert list(rejected["index"] >= 0) == [True] * 3 + [False] + [True] * 3
+    files = [*kept, *rejected["file"].drop(3)]  # of each photograph, in the cache or left out
+    shown = steps.photographs_by_digest(cache)
+    digests = [hashlib.sha256((photographs / file).read_bytes()).hexdigest() for file in files]
+    numbers = pd.factorize(pd.Series(digests).map(shown))[0].tolist()
+    assert numbers == [0, 0, 1, 1, 2, 2, 3, 3, 3, 2]
     require_whole(photographs, cache)
 
 

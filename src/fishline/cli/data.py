@@ -14,8 +14,13 @@ from fishline.cli.help import InProject, require_params
 
 
 @click.command()
-@click.argument("source", type=click.Path())
-@click.option("--dry-run", is_flag=True, help="Show what would be taken; change nothing.")
+@click.argument("source", type=click.Path(), required=False)
+@click.option(
+    "--reviewed",
+    is_flag=True,
+    help="Instead of SOURCE: put right what was decided on the page Review of `fishline app`.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the tables as JSON.")
 @click.option(
     "--table",
@@ -31,7 +36,8 @@ from fishline.cli.help import InProject, require_params
     "move: take them out of SOURCE once all are here.",
 )
 def ingest(
-    source: str,
+    source: str | None,
+    reviewed: bool,
     dry_run: bool,
     as_json: bool,
     table: Path | None,
@@ -47,11 +53,21 @@ def ingest(
     fishline ingest photographs.zip
     fishline ingest s3://bucket/photographs
     fishline ingest ~/Photographs --table trips.csv
+    fishline ingest --reviewed --dry-run
     """
-    from fishline.data.ingest.ingest import ingest
-
     if as_json and not dry_run:
         raise click.UsageError("--json is for --dry-run")
+    if reviewed == (source is not None):
+        raise click.UsageError("name either a SOURCE or --reviewed")
+    if source is None:
+        if link != "copy" or table:
+            raise click.UsageError("--link and --table are for a SOURCE")
+        from fishline.data.ingest.reviewed import ingest_reviewed
+
+        ingest_reviewed(dry_run, as_json)
+        return
+    from fishline.data.ingest.ingest import ingest
+
     ingest(source, dry_run, link, as_json, table)
 
 

@@ -98,8 +98,8 @@ def predict(
 def app(host: str, port: int, max_upload_mb: int) -> None:
     """Open a page to drop photographs on.
 
-    It says what is on them, with each species' probability and what the model looked at.
-    Ctrl-C ends it.
+    It says what is on them, with each species' probability and what the model looked at. In a
+    project a second page, Review, puts labels and unsure answers right. Ctrl-C ends it.
 
     \b
     fishline app

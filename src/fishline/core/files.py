@@ -42,15 +42,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def one_at_a_time(lock: Path, busy: str) -> Iterator[None]:
-    """While this lasts, no other process is here by the file `lock`.
+def one_at_a_time(lock: Path, busy: str, seconds: float = 0) -> Iterator[None]:
+    """While this lasts, no other process or thread is here by the file `lock`.
+
+    Args:
+        seconds: to wait for it.
 
     Raises:
         UserError: one is, which `busy` says; or the file cannot be written.
     """
     from filelock import FileLock, Timeout
 
-    own = FileLock(lock, timeout=0)
+    own = FileLock(lock, timeout=seconds)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         own.acquire()

@@ -6,8 +6,8 @@ Reads `data.dir`, writes `data/cache/`:
                     mode, sha256 (of the file), original (the first file that shows the same
                     photograph), confidence of that, alike (another original that looks like it),
                     and what else is known of it: taken, camera, day … (metadata.py)
-    rejected.csv    file, species, index (-1 but for photographs under several species), reason:
-                    what was left out
+    rejected.csv    file, species, index (-1 but for photographs under several species),
+                    sha256, reason: what was left out
     made_by.json    what decided the pixels
 
 What an earlier run decoded is used again, by content: only new photographs are decoded. Few

@@ -25,7 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project, as far as ingest looks at it; `dvc add` only leaves its record."""
     (tmp_path / "project/.dvc").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setattr(module, "_version", lambda: RECORD.touch())
+    monkeypatch.setattr(module, "add_version", lambda: RECORD.touch())
     return tmp_path
 
 

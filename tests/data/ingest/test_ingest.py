@@ -24,7 +24,7 @@ from fishline.data.ingest.plan import Link
 
 ROOT = Path(__file__).parents[3]
 Digests = Callable[[Path], dict[str, str]]
-VERSION = module._version
+VERSION = module.add_version
 NESTED = "Fish_Dataset/Fish_Dataset"
 
 
@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / ".dvc").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", folder)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(module, "_version", lambda: RECORD.touch())
+    monkeypatch.setattr(module, "add_version", lambda: RECORD.touch())
     return folder
 
 
@@ -550,7 +550,7 @@ import os, sys, time
 from pathlib import Path
 from fishline.data.ingest import ingest as module
 {patch}
-module._version = lambda: None
+module.add_version = lambda: None
 module.ingest(Path({str(source)!r}))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -631,7 +631,7 @@ def test_the_same_photos_are_located_alike_in_any_order() -> None:
 def test_the_version_is_recorded_each_time(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when nothing is new: it may have failed the last time."""
     calls = []
-    monkeypatch.setattr(module, "_version", lambda: calls.append(RECORD.touch()))
+    monkeypatch.setattr(module, "add_version", lambda: calls.append(RECORD.touch()))
     for times in (1, 2):
         ingest(source)
         assert len(calls) == times
@@ -645,7 +645,7 @@ def test_a_failing_dvc_says_what_is_left_to_do(
     broken = write(tmp_path, {"python": "#!/bin/sh\necho $@: no >&2; exit 3\n"}) / "python"
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
-    monkeypatch.setattr(module, "_version", VERSION)
+    monkeypatch.setattr(module, "add_version", VERSION)
     with pytest.raises(UserError, match="in data/raw, but not under version control") as caught:
         ingest(source)
     assert "-m dvc add data/raw: no\n" in caught.value.message

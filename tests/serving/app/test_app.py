@@ -47,12 +47,6 @@ Make = Callable[..., Path]
 CREATED = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest puts the page in its place, and tests that start processes after these find that."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-
 def photograph(number: int = 0, size: tuple[int, int] = (80, 60), form: str = "PNG") -> bytes:
     rng, file = np.random.default_rng(number), io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), np.uint8)).save(file, form)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clone import free_port
+from clone import ROOT, free_port
 from PIL import Image
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
@@ -39,6 +39,7 @@ def address(
     (folder / ".dvc").mkdir()
     make_model(folder / KNOWN)
     make_model(folder / DOUBTS, seed=1, recall=0.01)
+    shutil.copy(ROOT / "params.yaml", folder)  # with it the page Review
     port = free_port()
     unset = ("MLFLOW_TRACKING_URI", "DVC_ROOT")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
@@ -170,3 +171,15 @@ def test_a_batch_is_downloaded_as_a_table(page: "sync_api.Page", tmp_path: Path)
     assert [row["error"] for row in rows] == [""] * 8 + ["not an image that Pillow can read"]
     shown = page.get_by_role("combobox", name="Show one photograph")
     sync_api.expect(shown).to_have_value(re.compile(r"1: fish0.jpg \((Bream|Shrimp|Trout)\)"))
+
+
+def test_dropped_photographs_are_put_right_by_keys(page: "sync_api.Page", tmp_path: Path) -> None:
+    page.get_by_role("link", name="Review").click()
+    expect(page, "stAlert", "plots/labels.csv is missing")
+    page.get_by_text("New photographs").click()
+    drop(page, **{f"fish{number}": photograph(number) for number in range(3)})
+    for key, left in (("2", 2), ("n", 1), ("u", 2)):
+        sync_api.expect(page.get_by_role("button", name="Skip")).to_be_visible()
+        page.wait_for_selector("[data-test-script-state=notRunning]")  # all keys are in place
+        page.keyboard.press(key)
+        expect(page, "stProgress", f"{left} of 3 left to look at")

@@ -51,14 +51,14 @@ def ingest(
             what is in data/raw is whole, and the same again goes on from there.
     """
     url = str(source) if is_url(str(source)) else ""
-    _require_project()
+    require_project()
     if not url:
         _require_source(Path(source))
     elif link != "copy":
         raise UserError(f"--link {link} needs a folder on this machine: use --link copy")
     params = load_params() if PATH.exists() else None
-    with _staging() as staging:
-        _require_checkout()
+    with one_ingest() as staging:
+        require_checkout()
         path, left_out = fetch(url, staging) if url else (Path(source), [])
         files = chain(left_out, members(path, staging, shutil.disk_usage(staging).free, url))
         plan = make_plan(path, files, RAW, params.species if params else (), link)
@@ -79,11 +79,16 @@ def ingest(
         bring(plan, RAW, staging, link)
         if known is not None:
             merge(known, RAW)
-        _version()  # also when nothing is new: `dvc add` may have failed the last time
+        add_version()  # also when nothing is new: `dvc add` may have failed the last time
     _show_next(plan, params, table)
 
 
-def _require_project() -> None:
+def require_project() -> None:
+    """See that this is the root of a DVC project, in which data/raw can be a folder.
+
+    Raises:
+        UserError: it is not.
+    """
     if not Path(".dvc").is_dir():
         raise UserError("no DVC project here: run this in its root folder, or run `dvc init` first")
     if RAW.is_symlink() or (RAW.exists() and not RAW.is_dir()):
@@ -98,7 +103,12 @@ def _require_source(path: Path) -> None:
         raise UserError(f"{path} and {RAW} lie in each other: name a folder outside")
 
 
-def _require_checkout() -> None:
+def require_checkout() -> None:
+    """See that the version of data/raw that is recorded is here.
+
+    Raises:
+        UserError: there is nothing of it.
+    """
     if RECORD.exists() and not RAW.exists():
         raise UserError(
             f"{RECORD} records photographs that are not here, and the next version would lack "
@@ -107,7 +117,7 @@ def _require_checkout() -> None:
 
 
 @contextmanager
-def _staging() -> Iterator[Path]:
+def one_ingest() -> Iterator[Path]:
     """A folder for unfinished work on the disk of data/raw; one ingest at a time has it."""
     with one_at_a_time(LOCK, "another ingest is running in this project: wait for its end"):
         if STAGING.exists():
@@ -123,7 +133,12 @@ def _staging() -> Iterator[Path]:
                 STAGING.parent.rmdir()  # if it is empty
 
 
-def _version() -> None:
+def add_version() -> None:
+    """`dvc add data/raw`.
+
+    Raises:
+        UserError: it failed.
+    """
     command = ["dvc", "add", RAW.as_posix()]
     print(f"{' '.join(command)} …", file=sys.stderr)
     done = dvc(*command[1:])
@@ -150,10 +165,10 @@ def _show(plan: Plan) -> None:
     """Print what was found."""
     rows = [(name, f"{n['new']:,}", f"{n['there']:,}") for name, n in sorted(plan.species.items())]
     if rows:
-        _print_table([("species", "new", "already there"), *rows])
+        print_table([("species", "new", "already there"), *rows])
     left_out = [(why, f"{n:,}", _short(plan.examples[why])) for why, n in plan.left_out.items()]
     if left_out:
-        _print_table([("left out", "files", "for example"), *sorted(left_out)])
+        print_table([("left out", "files", "for example"), *sorted(left_out)])
     if plan.parts:
         parts = ", ".join(f"{part} ({n:,} files)" for part, n in sorted(plan.parts.items()))
         print(f"The source is split: {parts}. split.strategy: given in {PATH} uses that.")
@@ -163,7 +178,8 @@ def _short(name: str) -> str:
     return quoted(name if len(name) <= 60 else f"…{name[-59:]}")
 
 
-def _print_table(rows: list[tuple[str, str, str]]) -> None:
+def print_table(rows: list[tuple[str, str, str]]) -> None:
+    """Print three columns, the middle one of numbers, and an empty line."""
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for first, second, third in rows:
         print(f"{first:<{widths[0]}}  {second:>{widths[1]}}  {third}")

@@ -13,6 +13,7 @@ import pandas as pd
 
 from fishline.core.engine import map_on_engine
 from fishline.core.errors import UserError
+from fishline.core.files import read_csv
 from fishline.core.paths import PART_NAMES
 from fishline.data import exif
 from fishline.data.cache import Cache
@@ -23,6 +24,8 @@ from fishline.data.prepare.packing import pack, pixels_packing
 
 # And what metadata.py adds.
 COLUMNS = "file species index width height mode sha256 original confidence alike".split()
+REJECTED = "file species index sha256 reason".split()
+CONFLICT = "one photograph under different species: "
 
 File = tuple[str, Path]  # species, path
 
@@ -144,7 +147,7 @@ def rejections(files: pd.DataFrame, broken: dict[str, str]) -> pd.DataFrame:
     `broken`: the reasons by SHA-256, if it could be read.
     """
     reasons = files["reason"].where(files["sha256"] == "", files["sha256"].map(broken))
-    return files[["file", "species"]].assign(index=-1, reason=reasons)
+    return files.assign(index=-1, reason=reasons)[REJECTED]
 
 
 def settle_conflicts(manifest: pd.DataFrame, choice: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -165,9 +168,8 @@ def settle_conflicts(manifest: pd.DataFrame, choice: str) -> tuple[pd.DataFrame,
         )
     out = manifest["group"].isin(conflicts.index)
     shown = manifest.loc[out, "group"].map(conflicts.map(" and ".join))
-    reasons = "one photograph under different species: " + shown.astype(str)
-    left_out = manifest.loc[out, ["file", "species", "index"]].assign(reason=reasons)
-    return manifest[~out], left_out
+    reasons = CONFLICT + shown.astype(str)
+    return manifest[~out], manifest[out].assign(reason=reasons)[REJECTED]
 
 
 def require_each(species: Sequence[str], files: pd.DataFrame, root: Path) -> None:
@@ -182,3 +184,18 @@ def require_each(species: Sequence[str], files: pd.DataFrame, root: Path) -> Non
                 f"{root / name} has no usable image; add photographs or take '{name}' "
                 "out of params.yaml"
             )
+
+
+def photographs_by_digest(cache: Path) -> dict[str, str]:
+    """Which photograph a file shows, by the SHA-256 of its content.
+
+    As `preprocess` found it, also of photographs that it left out for lying under several species;
+    the names mean nothing. Nothing if there is no cache.
+    """
+    if not (cache / "manifest.csv").is_file():
+        return {}
+    manifest, rejected = read_csv(cache / "manifest.csv"), read_csv(cache / "rejected.csv")
+    rejected = rejected.reindex(columns=REJECTED, fill_value="")  # an older cache has no hashes
+    conflicts = rejected[rejected["reason"].str.startswith(CONFLICT)]  # one reason, one photograph
+    shown = dict(zip(conflicts["sha256"], conflicts["reason"], strict=True))
+    return shown | dict(zip(manifest["sha256"], manifest["original"], strict=True))

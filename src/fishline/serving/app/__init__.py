@@ -1,1 +1,1 @@
-"""The page in the browser that says what is on photographs: `fishline app`."""
+"""The pages in the browser: what is on photographs, and what is to be put right: `fishline app`."""

@@ -51,7 +51,7 @@ def app(host: str, port: int, max_upload_mb: int) -> None:
     local = _is_loopback(host)
     for name, value in (SETTINGS | (LOCAL if local else {})).items():
         os.environ.setdefault(name, value)
-    from fishline.serving.app import answers, models  # noqa: F401  # seconds that no visitor waits
+    from fishline.serving.app import models, review_sources  # noqa: F401  # seconds that no visitor waits
 
     if not local:
         click.echo(

@@ -4,6 +4,13 @@ It lies in a folder of its own because Streamlit puts that folder first on Pytho
 fishline's git.py would stand in for GitPython, which MLflow imports.
 """
 
-from fishline.serving.app.page import page
+import streamlit as st
 
-page()
+from fishline.core.params import PATH
+from fishline.serving.app.page import page
+from fishline.serving.app.review_page import review_page
+
+pages = [st.Page(page, title="Which fish is it?", default=True)]
+if PATH.is_file():  # without a project there is nothing to put right
+    pages.append(st.Page(review_page, title="Review", url_path="review"))
+st.navigation(pages, position="top").run()
