@@ -173,7 +173,8 @@ def test_what_is_no_table_of_answers_is_a_message() -> None:
 def test_dropped_photographs_come_with_the_least_sure_first() -> None:
     said = [Answer("Trout", 0.9, {"Trout": 0.9, "Bream": 0.1}), Answer(None, None, None, "bad"),
             Answer("unknown", 0.8, {"Trout": 0.2, "Bream": 0.8})]  # fmt: skip
-    items = dropped([(f"{n}.jpg", photograph(n), a) for n, a in enumerate(said)], "m", SPECIES)
+    files = [(f"{n}.jpg", digest(n), bytes, answer) for n, answer in enumerate(said)]
+    items = dropped(files, "fish/1", SPECIES)
     assert [item.file for item in items] == ["2.jpg", "0.jpg"]
     assert items[0].choices[0] == ("Bream", 0.8)
 

@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -57,11 +58,12 @@ def make_decision(item: Item, content: bytes, species: str, reviewer: str) -> De
 
 
 def default_reviewer() -> str:
-    """Who git says works here, or the name of the log-in."""
-    try:
+    """Who git says works here, or the name of the log-in; "" where neither is known."""
+    with suppress(GitError):
         return git("config", "user.name")
-    except GitError:
+    with suppress(KeyError, OSError, ImportError):
         return getpass.getuser()
+    return ""
 
 
 def _ending(name: str, content: bytes) -> str:

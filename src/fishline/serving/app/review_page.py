@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from fishline.core.errors import UserError
 from fishline.core.params import Params, load_params
@@ -49,7 +51,9 @@ def choose_source() -> tuple[str, bool]:
     with middle:
         again = st.toggle("Those that are decided, too", on_change=_forget_seen)
     with right:
-        st.text_input("Who decides", default_reviewer(), key="reviewer", max_chars=80)
+        name = st.session_state.get("name", default_reviewer())
+        # Kept apart: what is typed is forgotten when the visitor goes to another page.
+        st.session_state.name = st.text_input("Who decides", name, 80, key="reviewer")
     return source, again
 
 
@@ -103,7 +107,7 @@ def drop_items(params: Params) -> list[Item]:
     for file, answer in pairs:
         if answer.error is not None:
             st.error(f"**{text(file.name)}**: {explain(answer.error)}")
-    taken = ((file.name, file.getvalue(), answer) for file, answer in pairs)
+    taken = ((file.name, _digest(file), file.getvalue, answer) for file, answer in pairs)
     return sources.dropped(taken, choice.name, params.species)
 
 
@@ -125,6 +129,14 @@ def show_next(
             return
         seen.add(name)  # it was moved or changed since
     st.info("All of these have been looked at." if items else "There is nothing to look at yet.")
+
+
+def _digest(file: UploadedFile) -> str:
+    """SHA-256 of a file's content, computed once: the page is drawn anew at each click."""
+    digests: dict[str, str] = st.session_state.setdefault("digests", {})
+    if file.file_id not in digests:
+        digests[file.file_id] = hashlib.sha256(file.getvalue()).hexdigest()
+    return digests[file.file_id]
 
 
 def _forget_seen() -> None:

@@ -6,7 +6,6 @@ that was answered, and what was dropped on the page.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -93,23 +92,26 @@ def unsure_answers(
 
 
 def dropped(
-    files: Iterable[tuple[str, bytes, Answer]], model: str, species: Sequence[str]
+    files: Iterable[tuple[str, str, Callable[[], bytes], Answer]],
+    model: str,
+    species: Sequence[str],
 ) -> list[Item]:
-    """What a model says of photographs (name, content, answer), the least sure first."""
-    found = [file for file in files if file[2].error is None]
-    found.sort(key=lambda file: (ORDER[file[2].rank or UNKNOWN], file[2].probability or 0))
-    return [
-        Item(
-            name,
-            hashlib.sha256(taken).hexdigest(),
-            "",
-            _choices(ranked(answer), species),
-            _said(answer),
-            model,
-            partial(bytes, taken),
+    """What a model says of dropped photographs, the least sure first.
+
+    Args:
+        files: name, SHA-256 of the content, what gives that, and the answer; those that could not
+            be read are left out.
+    """
+    items = [
+        (
+            answer,
+            Item(name, digest, "", _choices(ranked(answer), species), _said(answer), model, read),
         )
-        for name, taken, answer in found
+        for name, digest, read, answer in files
+        if answer.error is None
     ]
+    items.sort(key=lambda pair: (ORDER[pair[0].rank or UNKNOWN], pair[0].probability or 0))
+    return [item for _, item in items]
 
 
 def _labelled(row: Any, digest: str, root: Path, species: Sequence[str]) -> Item:
