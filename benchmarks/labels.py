@@ -8,9 +8,10 @@ species, with all copies: any other one, or the one that the photograph resemble
 training photographs are ranked by each of cleanlab's scores of what a classifier says of them out
 of sample, and by the loss of a last layer that was trained on them, as `train-base` trains it. Of
 each ranking the first photographs are looked at, as many as are wrong: the table has the share of
-these that are wrong, which is also the share of the wrong ones that are found. Last, the accuracy
-on the test images of such a last layer: trained with the right labels, with the wrong ones, and
-with those put right that either ranking has among its first. Mean, lowest and highest of the draws.
+these that are wrong, which is also the share of the wrong ones that are found. `estimated` is how
+many cleanlab takes to be wrong. Last, the accuracy on the test images of such a last layer: trained
+with the right labels, with the wrong ones, and with those put right that a ranking has among its
+first. Mean, lowest and highest of the draws.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from fishline.core.params import Params, load_params, training
 from fishline.core.paths import CACHE, FEATURES
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
+from fishline.data.explore.label_errors import count_wrong
 from fishline.data.explore.out_of_sample import Floats, Numbers, mean_features, out_of_sample
 from fishline.data.features import WEIGHTS, Features
 from fishline.data.prepare.splitting import split
@@ -171,7 +173,8 @@ def draw(params: Params, share: float, alike: bool, seed: int) -> dict[str, floa
             mended[first] = train.labels[first]
             head = Head(params, train.labelled(mended), validation)
             found[f"accuracy: put right by {name}"] = head.accuracy(test)
-    numbers = {"photographs": len(labels), "wrong": count}
+    estimate = count_wrong(labels, out_of_sample(train.features, labels))
+    numbers = {"photographs": len(labels), "wrong": count, "estimated": estimate}
     return numbers | dict(sorted(found.items(), key=lambda item: item[0].startswith("accuracy")))
 
 
@@ -191,7 +194,7 @@ def main() -> None:
     rows = [["training photographs with a wrong label", *columns]]
     for name in map(str, next(iter(columns.values()))):
         values = [table[name] for table in columns.values()]
-        form = "{:.0f}" if name in ("photographs", "wrong") else "{:.3f} ({:.3f}–{:.3f})"
+        form = "{:.3f} ({:.3f}–{:.3f})" if ":" in name else "{:.0f} ({:.0f}–{:.0f})"
         rows.append([name, *(form.format(v.mean(), v.min(), v.max()) for v in values)])
     print_table(rows)
 

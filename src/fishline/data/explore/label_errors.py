@@ -97,14 +97,12 @@ def rank(
     labels: Numbers,
     probabilities: Floats,
     species: Sequence[str],
-    method: str = METHOD,
 ) -> pd.DataFrame:
     """All `photographs` with what speaks against their labels, the likeliest wrong first.
 
     Args:
         labels: (n,), positions in `species`.
         probabilities: (n, classes), out of sample.
-        method: of cleanlab's `get_label_quality_scores`.
     """
     from cleanlab.rank import get_label_quality_scores
 
@@ -117,7 +115,7 @@ def rank(
         suggested_probability=others.max(1),
         reason="label",
     )
-    quality = get_label_quality_scores(labels, probabilities, method=method)
+    quality = get_label_quality_scores(labels, probabilities, method=METHOD)
     return table.iloc[np.argsort(quality, kind="stable")]
 
 
@@ -129,14 +127,14 @@ def count_wrong(labels: Numbers, probabilities: Floats) -> int:
 
 
 def _duplicates(
-    rejected: pd.DataFrame, take: Take, ask: Callable[[Floats], Floats], species: Sequence[str]
+    rejected: pd.DataFrame, take: Take, say: Callable[[Floats], Floats], species: Sequence[str]
 ) -> list[Doubt]:
     """Of each photograph under several species its first file under each, but for the likeliest."""
     files = rejected[rejected["index"].astype(int) >= 0]
     if files.empty:
         return []
     number, _ = pd.factorize(files["reason"])  # the same for all files of a photograph
-    probabilities = ask(mean_features(files["index"].to_numpy(), number, take))
+    probabilities = say(mean_features(files["index"].to_numpy(), number, take))
     rows = []
     for photograph, values in enumerate(probabilities):
         under = files[number == photograph].drop_duplicates("species").to_dict("records")
