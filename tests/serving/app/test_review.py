@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[3]
 RAW, CACHE = Path("data/raw"), Path("data/cache")
 SPECIES = ("Bream", "Shrimp", "Trout", "Cod, young")
 FILES = [f"Trout/{n}.png" for n in range(3)] + ["Cod, young/3 [é].png"]
+RANKS = {"unknown": "unknown", "Carids": "family"}
 PAGE = "from fishline.serving.app.review_page import review_page\nreview_page()"
 
 
@@ -39,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path(".dvc").mkdir()
     params = (ROOT / "params.yaml").read_text().replace("dir: data/sample", "dir: data/raw")
     for names in (SPECIES[:2], SPECIES[2:]):
-        params = re.sub(r"species:\n(    - .*\n)+", f"species: {list(names)}\n", params, count=1)
+        params = re.sub(r"species:.*\n(    - .*\n)+", f"species: {list(names)}\n", params, count=1)
     Path("params.yaml").write_text(params)
     for number, name in enumerate(FILES):
         (RAW / name).parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,7 @@ def answers(rows: Mapping[str, tuple[str, str, float]], parts: int = 2) -> Path:
     shares = dict.fromkeys(("Bream", "Shrimp", "Eel"), 0.05)
     table = [
         {"file": file, "sha256": sha, "species": species, "probability": share, "model": "fish/1"}
+        | {"rank": RANKS.get(species, "species")}
         | shares
         | {"Shrimp": share}
         for file, (sha, species, share) in rows.items()
@@ -149,17 +151,19 @@ def test_answers_come_with_the_least_sure_first_and_unknown_before_them() -> Non
             "sure.png": sure,
             "copy.png": unsure,
             "strange.png": (strange[0], "unknown", 0.6),
+            "shrimp.png": (digest(7), "Carids", 0.95),
             "done.png": (digest(3), "Shrimp", 0.1),
         }
     )
     Path("strange.png").write_bytes(photograph(2))
+    Path("shrimp.png").write_bytes(photograph(7))
     Path("sure.png").write_bytes(b"another photograph by now")
     items = unsure_answers(table, RAW, SPECIES, lambda sha: None if sha == digest(3) else sha)
-    assert [item.file for item in items] == ["strange.png", FILES[1], "sure.png"]
-    assert [item.species for item in items] == ["", "Trout", ""]
-    assert [item.content() is None for item in items] == [False, False, True]
+    assert [item.file for item in items] == ["strange.png", "shrimp.png", FILES[1], "sure.png"]
+    assert [item.species for item in items] == ["", "", "Trout", ""]
+    assert [item.content() is None for item in items] == [False, False, False, True]
     assert [name for name, _ in items[0].choices] == ["Shrimp", "Bream", "Trout", "Cod, young"]
-    assert "Unlike what the model knows" in items[0].why
+    assert "The model does not know it" in items[0].why
     assert items[0].model == "fish/1"
 
 
@@ -172,7 +176,7 @@ def test_what_is_no_table_of_answers_is_a_message() -> None:
 
 def test_dropped_photographs_come_with_the_least_sure_first() -> None:
     said = [Answer("Trout", 0.9, {"Trout": 0.9, "Bream": 0.1}), Answer(None, None, None, "bad"),
-            Answer("unknown", 0.8, {"Trout": 0.2, "Bream": 0.8})]  # fmt: skip
+            Answer("unknown", 0.8, {"Trout": 0.2, "Bream": 0.8}, rank="unknown")]  # fmt: skip
     files = [(f"{n}.jpg", digest(n), bytes, answer) for n, answer in enumerate(said)]
     items = dropped(files, "fish/1", SPECIES)
     assert [item.file for item in items] == ["2.jpg", "0.jpg"]
