@@ -22,7 +22,7 @@ NAME = "photographs.csv"
 # What other columns of the manifest and of the split are called.
 RESERVED = frozenset(
     "file folder species index width height mode sha256 original confidence alike group burst "
-    "photograph given_part".split()
+    "photograph given_part task".split()
 )
 _COLUMN = re.compile(r"\w[\w .-]{0,99}")  # it becomes part of a metric's name
 _SHOWN = 5  # names in a message
