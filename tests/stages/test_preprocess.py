@@ -632,3 +632,32 @@ def test_names_that_look_like_numbers_stay_names(tmp_path: Path, draw_tree: Tree
         "NA",
         "NA",
     ]
+
+
+def test_species_may_lie_in_the_folders_of_a_split(
+    tmp_path: Path, cache: Path, draw_tree: Tree
+) -> None:
+    draw_tree(tmp_path / "data/train", {"Shrimp": 2, "Trout": 3})
+    draw_tree(tmp_path / "data/Test", {"Trout": 3})
+    for path in (tmp_path / "data/Test/Trout").iterdir():  # other photographs than those to train
+        draw(path, int(path.stem))
+    run(tmp_path / "data", cache)
+    manifest = read_csv(cache / "manifest.csv").set_index("file")
+    assert manifest["given_part"].to_dict() == {
+        **{f"Test/Trout/{n:02}.png": "test" for n in (1, 2, 3)},
+        **{f"train/Trout/{n:02}.png": "train" for n in (1, 2, 3)},
+        **{f"train/Shrimp/{n:02}.png": "train" for n in (1, 2)},
+    }
+
+
+def test_a_table_says_what_is_known_of_photographs(data: Path, cache: Path) -> None:
+    files = [f"Trout/{n:02}.png" for n in (1, 2, 3)] + ["Shrimp/01.png", "Shrimp/02.png"]
+    rows = [f"{file},00{n}" for n, file in enumerate(files)]
+    (data / "photographs.csv").write_text("\n".join(["file,trip", *rows]))
+    run(data, cache)
+    manifest = read_csv(cache / "manifest.csv", all_text=True).set_index("file")
+    assert manifest["trip"].to_dict() == {file: f"00{n}" for n, file in enumerate(files)}
+    (data / "photographs.csv").write_text("\n".join(["file,trip", *rows[1:]]))
+    with pytest.raises(UserError, match=r"has no row for 1 file: Trout/01\.png"):
+        run(data, cache)
+    assert read_csv(cache / "manifest.csv", all_text=True)["trip"].nunique() == 5  # as it was
