@@ -49,8 +49,9 @@ def write_sheet(path: Path, rows: Rows) -> None:
 def draw_sheet(rows: Rows) -> npt.NDArray[np.uint8]:
     """The same as pixels, uint8 (h, w, 3)."""
     canvas = FigureCanvasAgg(_figure(rows))
-    canvas.draw()
-    return np.array(canvas.buffer_rgba())[..., :3]
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return drawn[..., :3]
 
 
 def _figure(rows: Rows) -> Figure:

@@ -44,7 +44,8 @@ class Packed:
     def aspects(self, rows: torch.Tensor) -> npt.NDArray[np.float64]:
         """Width over height of the photographs at `rows`, which are kept as squares: (n,)."""
         width, height = (self._cache.take(rows.numpy(), side) for side in ("width", "height"))
-        return width / height
+        aspects: npt.NDArray[np.float64] = width / height
+        return aspects
 
 
 @dataclass(frozen=True)
