@@ -27,13 +27,12 @@ def log_measured(
     run_id: str,
     values: Mapping[str, float],
     dataset: Dataset,
-    model_id: str | None = None,
+    model_id: str | None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
     """Metrics without a step, of a dataset that the run has logged, and tags, in one request.
 
-    MLflow's pages of a model name the dataset beside each. What a run has before it logs its model,
-    that model gets, too; later `model_id` says so.
+    MLflow's page of the model `model_id` names the dataset beside each.
     """
     name, digest = dataset
     now = int(time.time() * 1000)

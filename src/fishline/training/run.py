@@ -31,7 +31,7 @@ from fishline.serving import log_model
 from fishline.tracking import run as tracking_run
 from fishline.tracking import store, versions
 from fishline.tracking.checkpoints import Checkpoint, fingerprint, prune
-from fishline.tracking.measurements import dataset_of, log_examples, log_measured
+from fishline.tracking.measurements import log_examples
 from fishline.tracking.metric_buffer import MetricBuffer
 from fishline.tracking.provenance import data_hash, run_tags, stage_params
 from fishline.tracking.snapshot import snapshot
@@ -136,9 +136,10 @@ def _publish(
     model.save(folder)
     kept = chosen_epoch(history, job.settings.keep)
     write_json(METRICS / f"{job.stage}.json", _summary(kept))
-    tracking_run.log_metrics({"kept_epoch": kept.epoch} | _cost(job, history))
+    values = {"kept_epoch": kept.epoch, "kept_val_accuracy": kept.val_accuracy}
+    tracking_run.log_metrics(values | _cost(job, history))
     tracking_run.log_files(_curves(job.stage, history), "plots")
-    _log_validation(job, model, log.run_id, kept)
+    _log_validation(job, model, log.run_id)
     train = job.subsets["train"]
     example = train.pixels[train.rows[:1]].numpy()[0]
     model_id = log_model.log_model(log.run_id, model.config, example, folder, logged)
@@ -179,11 +180,9 @@ def _curves(stage: str, history: list[Epoch]) -> list[Path]:
     return figures.write_curves(PLOTS / stage, table.drop(columns="images_per_second"), stage)
 
 
-def _log_validation(job: TrainingJob, model: TrainedModel, run_id: str, kept: Epoch) -> None:
-    """Log accuracy, examples and confusion matrix, as picture and as data, of validation images."""
+def _log_validation(job: TrainingJob, model: TrainedModel, run_id: str) -> None:
+    """Log of the validation images examples and the confusion matrix, as picture and as data."""
     validation, title = job.subsets["validation"], f"{job.stage}: validation"
-    dataset = dataset_of(job.stage, "validation", validation.table)
-    log_measured(run_id, {"kept_val_accuracy": kept.val_accuracy}, dataset)
     log_examples(run_id, "validation", draw_examples(model, validation, title))
     embeddings, labels = model.embed_images(validation)
     predicted = model.logits(embeddings).argmax(1)
