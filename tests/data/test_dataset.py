@@ -52,7 +52,7 @@ def cache(tmp_path: Path) -> Path:
                 np.full((4, 4, 3), number, np.uint8),
                 np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
             )
-            yield Decoded(pixels, thumbnail, 4, 4, "RGB")
+            yield Decoded(pixels, thumbnail, 1 + number, 2, "RGB")
 
     pack(
         {sha256(number): number for number in range(8)},
@@ -98,6 +98,7 @@ def test_parts_are_those_of_the_split(cache: Path, split: Path) -> None:
     assert train.table["file"].tolist() == files
     assert train.table["sha256"].tolist() == [sha256(i) for i in (7, 6, 5, 4)]
     assert set(train.table["original"]) == {"007"}
+    assert train.aspects.tolist() == [4, 3.5, 3, 2.5]
 
 
 def test_labels_follow_the_order_of_the_species(cache: Path, split: Path) -> None:

@@ -81,7 +81,6 @@ def tested(
 @pytest.fixture(scope="module")
 def findings(tested: TestRun, make_images: Callable[..., Images]) -> ReportData:
     test = make_images()
-    aspects = dict.fromkeys(test.table["file"], 4 / 3)
     table = pd.concat([test.table.assign(part=part) for part in SUBSETS])
     a, b = tested.predictions, tested.predictions.assign(predicted=tested.predictions["species"])
     comparison = Comparison(OTHER, difference(a, b), "as recorded", "The difference may be chance.")
@@ -99,7 +98,7 @@ def findings(tested: TestRun, make_images: Callable[..., Images]) -> ReportData:
         audits={"finetune": audit},
         shared=[Shared("haul <1>", 8, 0.875, 4, 0.5)],
         colour_baseline=ColourBaseline(0.25, 1.0),
-        shown=mistakes(tested, test, aspects),
+        shown=[replace(image, aspect=4 / 3) for image in mistakes(tested, test)],
         curves=figures.curves_svg(HISTORY),
         reliability=figures.reliability_svg(np.linspace(0.3, 1, 40), np.arange(40) % 3 > 0),
         version=VERSION,
@@ -273,7 +272,7 @@ def test_mistakes_are_the_surest_ones_one_of_each_photograph(
     tested: TestRun, make_images: Callable[..., Images], tmp_path: Path
 ) -> None:
     test = make_images()
-    shown = mistakes(tested, test, dict.fromkeys(test.table["file"], 1.0))
+    shown = mistakes(tested, test)
     assert 0 < len(shown) <= COUNT
     originals = test.table.set_index("file")["original"]
     assert len({originals[each.file] for each in shown}) == len(shown)
@@ -297,7 +296,7 @@ def test_without_mistakes_the_least_certain_answers_are_shown(
     table = tested.predictions
     right = replace(tested, predictions=table.assign(species=table["predicted"]))
     test = make_images()
-    shown = mistakes(right, test, dict.fromkeys(test.table["file"], 1.0))
+    shown = mistakes(right, test)
     assert all(each.right for each in shown)
     assert [each.probability for each in shown] == sorted(each.probability for each in shown)
 

@@ -1,5 +1,6 @@
 """A SQLite store: whole whatever interrupts its making, and what is said of one that is not."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -53,6 +54,19 @@ def test_what_earlier_versions_left_half_made_is_made_anew(database: Path) -> No
     assert client.get_experiment_by_name("fishline") is not None
     names = {path.name for path in database.parent.iterdir()}
     assert names <= {"mlflow.db", "mlflow.db.lock"}
+
+
+def test_a_new_experiment_has_views_as_the_page_of_mlflow_saves_them(database: Path) -> None:
+    experiment = tracking_store.connect().get_experiment_by_name("fishline")
+    assert experiment is not None
+    shared = "mlflow.sharedViewState."
+    views = [json.loads(v) for k, v in experiment.tags.items() if k.startswith(shared)]
+    assert {view["name"] for view in views} == {"Base models", "Fine-tuned models"}
+    for view in views:
+        state = json.loads(view["state"])
+        assert "metrics.`test_accuracy`" in state["selectedColumns"]
+        assert state["searchFilter"].startswith("tags.`dvc.stage` = ")
+        assert isinstance(view["createdAt"], int)
 
 
 @pytest.mark.parametrize("table", ["experiments", "of_another_program"])

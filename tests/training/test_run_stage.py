@@ -73,7 +73,7 @@ def train(
     request: pytest.FixtureRequest,
 ) -> Callable[..., None]:
     """A function that trains as the stage does; its data are this test's own."""
-    table = images.table.assign(original="x", sha256=request.node.name)
+    table = images.table.assign(original="x", group="x", sha256=request.node.name)
     subsets = {p: replace(images, table=table.assign(part=p)) for p in ("train", "validation")}
     described = replace(config, network="fishline")
 
@@ -178,6 +178,16 @@ def test_broken_off_in_each_validation_it_still_finishes(
     metrics = project.get_run(run_id()).data.metrics
     assert "trained_parameters" in metrics
     assert "seconds_per_epoch" not in metrics
+
+
+def test_a_run_shows_what_its_model_makes_of_validation_images(
+    project: mlflow.MlflowClient, train: Callable[..., None]
+) -> None:
+    train(epochs=1)
+    shown = [file.path for file in project.list_artifacts(run_id(), "images")]
+    assert len(shown) == 2  # one picture, and a small one of it
+    assert all(path.startswith("images/validation examples+step+0+") for path in shown)
+    assert "kept_val_accuracy" in project.get_run(run_id()).data.metrics
 
 
 def test_other_parameters_are_never_resumed(

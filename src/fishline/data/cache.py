@@ -63,7 +63,7 @@ class Cache:
     def take(self, rows: Rows, field: str = "") -> npt.NDArray[Any]:
         """What the records at `rows` (n,) are about, or another field, copied: (n, …).
 
-        Pixels and thumbnails are uint8, features float32.
+        Pixels and thumbnails are uint8, features float32, width and height integers.
         """
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"a row is not among the {len(self)} photographs")
@@ -72,9 +72,9 @@ class Cache:
         assert self._record.fields is not None
         kind, begin = self._record.fields[field or self._field][:2]
         out = np.empty((len(rows), *kind.shape), kind.base)
-        for photograph, file, place in zip(out, files.tolist(), places.tolist(), strict=True):
-            where = self._offsets[file] + place + begin
-            if os.preadv(self._handles[file], [photograph], where) < photograph.nbytes:
+        for row, (file, place) in enumerate(zip(files.tolist(), places.tolist(), strict=True)):
+            where, wanted = self._offsets[file] + place + begin, out[row : row + 1].data
+            if os.preadv(self._handles[file], [wanted], where) < wanted.nbytes:
                 raise OSError(f"{self._paths[file]} ends too early")
         return out
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from fishline.core.files import write_figure
 
@@ -25,21 +27,40 @@ _LENGTH = 34  # letters of such a line
 
 @dataclass(frozen=True)
 class Picture:
-    """A photograph on a sheet: pixels uint8 (h, w, 3), squashed from width / height `aspect`."""
+    """A photograph on a sheet: pixels uint8 (h, w, 3), squashed from width / height `aspect`.
+
+    frame: the colour of a line around it; "" for none
+    """
 
     pixels: npt.NDArray[np.uint8]
     aspect: float
     caption: str
+    frame: str = ""
 
 
-def write_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Picture]]]) -> None:
-    """Rows of photographs in their true proportions, each row below its title ("" for none)."""
+Rows = Sequence[tuple[str, Sequence[Picture]]]  # each below its title, "" for none
+
+
+def write_sheet(path: Path, rows: Rows) -> None:
+    """Write rows of photographs in their true proportions as a PNG."""
+    write_figure(path, _figure(rows), _DPI)
+
+
+def draw_sheet(rows: Rows) -> npt.NDArray[np.uint8]:
+    """The same as pixels, uint8 (h, w, 3)."""
+    canvas = FigureCanvasAgg(_figure(rows))
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return drawn[..., :3]
+
+
+def _figure(rows: Rows) -> Figure:
     columns = max(len(pictures) for _, pictures in rows)
     labels = [_LINE * (0.9 + max(p.caption.count("\n") + 1 for p in row)) for _, row in rows]
     titles = [0.22 if title else 0.0 for title, _ in rows]
     heights = [0.04 + title + 1 + label for title, label in zip(titles, labels, strict=True)]
     width, height = columns * (_WIDE + 0.06), sum(heights)
-    figure = Figure(figsize=(width * _CELL, height * _CELL))
+    figure = Figure(figsize=(width * _CELL, height * _CELL), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
@@ -50,7 +71,7 @@ def write_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Picture]]]) -> No
         for column, picture in enumerate(pictures):
             _place(axes, picture, (column + 0.5) * (_WIDE + 0.06), middle)
     axes.set(xlim=(0, width), ylim=(height, 0))  # `imshow` moves them
-    write_figure(path, figure, _DPI)
+    return figure
 
 
 def _place(axes: Axes, picture: Picture, x: float, y: float) -> None:
@@ -60,6 +81,9 @@ def _place(axes: Axes, picture: Picture, x: float, y: float) -> None:
     half = tall * picture.aspect / 2
     extent = (x - half, x + half, y + tall / 2, y - tall / 2)
     axes.imshow(picture.pixels, extent=extent, aspect="auto", interpolation="bicubic")
+    if picture.frame:
+        corner, size = (x - half, y - tall / 2), (2 * half, tall)
+        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=picture.frame, linewidth=4))
     axes.text(x, y + 0.53, plain(caption), fontsize=8, ha="center", va="top")
 
 

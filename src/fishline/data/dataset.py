@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -40,6 +41,12 @@ class Packed:
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self._cache.take(rows.numpy()))
 
+    def aspects(self, rows: torch.Tensor) -> npt.NDArray[np.float64]:
+        """Width over height of the photographs at `rows`, which are kept as squares: (n,)."""
+        width, height = (self._cache.take(rows.numpy(), side) for side in ("width", "height"))
+        aspects: npt.NDArray[np.float64] = width / height
+        return aspects
+
 
 @dataclass(frozen=True)
 class Images:
@@ -66,6 +73,13 @@ class Images:
     def size(self) -> int:
         """Edge of an image in pixels."""
         return self.pixels.shape[1]
+
+    @property
+    def aspects(self) -> npt.NDArray[np.float64]:
+        """float64 (n,): width over height of each photograph; 1 of those that are a tensor."""
+        if isinstance(self.pixels, Packed):
+            return self.pixels.aspects(self.rows)
+        return np.ones(len(self))
 
     def at(self, positions: torch.Tensor) -> Images:
         """Those at `positions` int64 (m,) alone; their labels stay as they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +38,11 @@ class Shown:
         return self.species == self.predicted
 
 
-def mistakes(test_run: TestRun, test: Images, aspects: Mapping[str, float]) -> list[Shown]:
+def mistakes(test_run: TestRun, test: Images) -> list[Shown]:
     """The most confident mistakes, one of each photograph; without any, the least certain answers.
 
     Args:
         test: the images that `test_run` was made with.
-        aspects: width over height by file.
     """
     names = list(test_run.config.species)
     table = test_run.predictions.assign(probability=test_run.confidence)
@@ -51,14 +50,15 @@ def mistakes(test_run: TestRun, test: Images, aspects: Mapping[str, float]) -> l
     chosen = table if wrong.empty else wrong
     ordered = chosen.sort_values("probability", ascending=wrong.empty, kind="stable")
     rows = ordered.drop_duplicates("original").head(COUNT)
-    pixels = test.pixels[test.rows[torch.tensor(rows.index.to_numpy())]].numpy()
+    images = test.at(torch.tensor(rows.index.to_numpy()))
+    pixels = images.pixels[images.rows].numpy()
     labels = torch.tensor([names.index(name) for name in rows["predicted"]])
     maps = heatmaps(test_run.model, pixels, labels)
     answers = rows[["file", "species", "predicted", "probability"]].to_numpy().tolist()
     return [
-        Shown(file, species, predicted, probability, aspects[file], image, heat)
-        for (file, species, predicted, probability), image, heat in zip(
-            answers, pixels, overlay(pixels, maps), strict=True
+        Shown(file, species, predicted, probability, aspect, image, heat)
+        for (file, species, predicted, probability), aspect, image, heat in zip(
+            answers, images.aspects.tolist(), pixels, overlay(pixels, maps), strict=True
         )
     ]
 

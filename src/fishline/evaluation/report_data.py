@@ -91,8 +91,6 @@ def gather(
     params: Params,
 ) -> ReportData:
     """What there is to say of `models/<model>` and its `test_run` on `images["test"]`."""
-    manifest = read_csv(require(CACHE / "manifest.csv", "preprocess"))
-    aspects = dict(zip(manifest["file"], manifest["width"] / manifest["height"], strict=True))
     table = pd.concat([subset.table for subset in images.values()], ignore_index=True)
     role = ROLES[model]
     history = read_csv(require(PLOTS / f"{role.stage}.csv", role.stage))
@@ -109,7 +107,7 @@ def gather(
         audits={task: audits[task] for task in role.tasks(params)},
         shared=test_run.shared_with(images["train"].table),
         colour_baseline=colour_baseline(table, Cache(CACHE), params.seed),
-        shown=mistakes(test_run, images["test"], aspects),
+        shown=mistakes(test_run, images["test"]),
         curves=figures.curves_svg(history),
         reliability=_reliability(test_run),
         version=version,

@@ -16,7 +16,7 @@ from fishline.data.prepare.leaks import known_columns, shared
 from fishline.evaluation.metrics import ClassificationReport, classification_report
 from fishline.models.artifact import ModelConfig
 from fishline.models.calibration import calibration_error, probabilities
-from fishline.models.taxonomy import FAMILY, GENUS, SPECIES, Answers, members
+from fishline.models.taxonomy import FAMILY, GENUS, SPECIES, Answers, are_right
 from fishline.models.trained_model import TrainedModel
 
 
@@ -129,9 +129,7 @@ def by_rank(
     Of either, if there are any, also the accuracy: how many are what the images (labels int64 (n,),
     positions in the model's species) show.
     """
-    right = np.zeros(len(labels), bool)
-    for rank, groups in members(config).items():
-        right |= (answers.ranks == rank) & (np.array(groups, object)[labels] == answers.names)
+    right = are_right(answers, labels, config)
     kinds = {"species": [SPECIES], "coarser": [GENUS, FAMILY]}
     numbers: dict[str, float] = {}
     for kind, ranks in kinds.items():

@@ -29,6 +29,7 @@ SPECIES, GENUS, FAMILY = COLUMNS = "species", "genus", "family"
 
 Floats = npt.NDArray[np.float64]
 Names = npt.NDArray[np.object_]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Answers:
     confidence: Floats
 
 
-def choose(probabilities: Floats, far: npt.NDArray[np.bool_], config: ModelConfig) -> Answers:
+def choose(probabilities: Floats, far: Bools, config: ModelConfig) -> Answers:
     """The answers to n photographs.
 
     Args:
@@ -68,6 +69,18 @@ def members(config: ModelConfig) -> dict[str, Sequence[str]]:
     """
     ranks = {FAMILY: config.families, GENUS: config.genera, SPECIES: config.species}
     return {rank: groups for rank, groups in ranks.items() if any(groups)}
+
+
+def are_right(answers: Answers, labels: npt.NDArray[np.int64], config: ModelConfig) -> Bools:
+    """bool (n,): which answers name what the images show, if only its genus or family.
+
+    Args:
+        labels: int64 (n,), positions in the model's species.
+    """
+    right = np.zeros(len(labels), bool)
+    for rank, groups in members(config).items():
+        right |= (answers.ranks == rank) & (np.array(groups, object)[labels] == answers.names)
+    return right
 
 
 def _likeliest(probabilities: Floats, groups: Sequence[str]) -> tuple[Names, Floats]:

@@ -21,6 +21,7 @@ from fishline.core.paths import METRICS, PLOTS, run_record
 from fishline.core.roles import NO_FINETUNED, ROLES, active
 from fishline.data.dataset import Images, model_images
 from fishline.evaluation import figures, retest
+from fishline.evaluation.examples import draw_examples
 from fishline.evaluation.metrics import by_species, headline, of_species
 from fishline.evaluation.mistakes import write_mistakes
 from fishline.evaluation.report import card, write_report
@@ -30,6 +31,7 @@ from fishline.evaluation.test_run import TestRun, evaluate_model
 from fishline.models.devices import find_device, seed_everything
 from fishline.models.novelty import separation
 from fishline.tracking import test_results
+from fishline.tracking.measurements import dataset_of
 from fishline.tracking.store import tracking_uri
 
 REPORT = PLOTS / "report.html"
@@ -61,7 +63,7 @@ def main() -> None:
         _leave_out(model)
     for model, run in tested.items():
         title = f"{ROLES[model].title(params)}, test images"
-        _publish(model, title, run, measured[model])
+        _publish(model, title, run, measured[model], images[model]["test"])
     models = [
         gather(model, tested[model], subsets, measured[model], params)
         for model, subsets in images.items()
@@ -115,15 +117,24 @@ def _others(test: Images, species: Sequence[str]) -> Images:
     return test.where(~test.table["species"].isin(species))
 
 
-def _publish(model: str, title: str, tested: TestRun, summary: dict[str, float]) -> None:
+def _publish(
+    model: str, title: str, tested: TestRun, summary: dict[str, float], test: Images
+) -> None:
     """Draw a model's matrices, and add metrics and pictures to the run that trained it."""
     report = tested.report
     files = figures.write_confusion(PLOTS / f"{model}-confusion", report, title)
     files += figures.write_one_vs_rest(PLOTS / f"{model}-one-vs-rest", report, title)
-    table = PLOTS / f"{model}-predictions.csv"
-    write_csv(table, tested.predictions)
+    write_csv(PLOTS / f"{model}-predictions.csv", tested.predictions)
     record = read_json(run_record(model))
-    if not test_results.log_tests(record, summary, by_species(report), files, table):
+    if not test_results.log_tests(
+        record,
+        summary,
+        by_species(report),
+        files,
+        tested.predictions,
+        dataset_of(ROLES[model].stage, "test", test.table),
+        draw_examples(tested.model, test, title),
+    ):
         click.echo(
             f"evaluate: {tracking_uri()} does not have run {record['run_id']}, which "
             f"trained models/{model}, so its test metrics stand in metrics/ only. Set "

@@ -17,8 +17,8 @@ import psutil
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
+from fishline.tracking.measurements import dataset_of
 from fishline.tracking.metric_buffer import LOST, MetricBuffer, short
-from fishline.tracking.provenance import data_hash
 from fishline.tracking.store import connect, experiment_name, tracking_uri, unusable
 
 if TYPE_CHECKING:
@@ -134,8 +134,9 @@ def _unseeded() -> Iterator[None]:
 
 def _log_dataset(stage: str, subset: str, images: Images) -> None:
     table = images.table[["file", "species", "original", "sha256"]].astype(str)
+    name, digest = dataset_of(stage, subset, table)
     dataset = mlflow.data.pandas_dataset.from_pandas(
-        table, name=f"{stage}-{subset}", targets="species", digest=data_hash(table)
+        table, name=name, targets="species", digest=digest
     )
     mlflow.log_input(dataset, context=CONTEXTS[subset])
 

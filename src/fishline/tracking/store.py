@@ -6,6 +6,7 @@ runs of experiments in temporary folders outlive them.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
 from fishline.core.errors import UserError
+from fishline.core.roles import BASE, FINETUNED
 from fishline.tracking.metric_buffer import LOST, short
 from fishline.tracking.provenance import project_root
 from fishline.tracking.sqlite import ensure_database, sqlite_file, why_unusable
@@ -29,10 +31,33 @@ from fishline.tracking.sqlite import ensure_database, sqlite_file, why_unusable
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
+COLUMNS = [  # of the table of runs, in a saved view
+    "attributes.`Models`",
+    "metrics.`kept_val_accuracy`",
+    "metrics.`test_accuracy`",
+    "metrics.`test_accuracy_low`",
+    "metrics.`test_accuracy_high`",
+    "metrics.`test_worst_recall`",
+    "metrics.`test_calibration_error`",
+    "tags.`split.strategy`",
+    "tags.`dvc.exp`",
+]
+
+
+def _view(name: str, stage: str) -> str:
+    """What the UI offers at *Views*, as it saves it itself."""
+    state = {"searchFilter": f"tags.`dvc.stage` = '{stage}'", "selectedColumns": COLUMNS}
+    return json.dumps({"name": name, "createdAt": 0, "state": json.dumps(state)})
+
+
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # which of its faces the UI shows
+    "mlflow.experiment.primaryMetric.name": "test_accuracy",
+    "mlflow.sharedViewState.base": _view("Base models", BASE.stage),
+    "mlflow.sharedViewState.finetuned": _view("Fine-tuned models", FINETUNED.stage),
     "mlflow.note.content": (
-        "Trainings of the fish species classifier. Runs named train-base are of the base species, "
+        "Trainings of the fish species classifier. *Views*, at the top right, has a table for each "
+        "model, with the columns that matter. Runs named train-base are of the base species, "
         "finetune of the new ones, curve of few photographs of these, compare of recipes over "
         "seeds. Compare `test_accuracy` only between runs of one stage with the same test dataset, "
         "and see the tag `split.strategy`: with `random` or `stratified`, copies of training "

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Metric
+import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
+from fishline.tracking.measurements import Dataset, log_examples, log_measured
 from fishline.tracking.store import connect
 from fishline.tracking.versions import Version
+
+if TYPE_CHECKING:
+    from fishline.data.decode import Pixels
+
+TABLE = "eval_results_table.json"  # as `mlflow.evaluate` calls what MLflow's evaluation view shows
 
 
 def log_tests(
@@ -19,7 +26,9 @@ def log_tests(
     summary: Mapping[str, float],
     species: Mapping[str, Any],
     files: list[Path],
-    predictions: Path,
+    predictions: pd.DataFrame,
+    dataset: Dataset,
+    examples: Pixels,
 ) -> bool:
     """Add a model's test metrics and pictures to the run that trained it.
 
@@ -27,28 +36,32 @@ def log_tests(
         record: run_id and model_id.
         summary: the few metrics to compare runs by; each gets a chart in the UI.
         species: details, as one file.
-        predictions: a row per test image, as `test/predictions.csv`.
+        predictions: a row per test image, see TestRun: whole as `test/predictions.csv`, its answers
+            as the table that MLflow's evaluation view lays beside those of other runs.
+        dataset: the test images'.
+        examples: a picture of some, uint8 (h, w, 3).
 
     Returns:
         False if the store has no such run: models can come without the store they were logged to.
     """
-    client = connect()
+    client, run_id = connect(), record["run_id"]
     try:
-        client.get_run(record["run_id"])
+        client.get_run(run_id)
     except MlflowException:
         return False
     values = {f"test_{name}": value for name, value in summary.items()}
-    now = int(time.time() * 1000)
-    metrics = [Metric(k, v, now, 0, model_id=record["model_id"]) for k, v in values.items()]
-    client.log_batch(record["run_id"], metrics=metrics)
+    tables = {MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": TABLE, "type": "table"}])}
+    log_measured(run_id, values, dataset, record["model_id"], tables)
     for path in files:
-        client.log_artifact(record["run_id"], str(path), "test")
+        client.log_artifact(run_id, str(path), "test")
         if path.name.endswith("-confusion.png"):  # MLflow compares the files of a run's root alone
-            client.log_artifact(record["run_id"], str(path))
-    client.log_dict(record["run_id"], dict(species), "test/species.json")
-    client.log_text(
-        record["run_id"], predictions.read_text(encoding="utf-8"), "test/predictions.csv"
-    )
+            client.log_artifact(run_id, str(path))
+    log_examples(run_id, "test", examples)
+    client.log_dict(run_id, dict(species), "test/species.json")
+    client.log_text(run_id, predictions.to_csv(index=False), "test/predictions.csv")
+    # Not by `log_table`, which appends to the table of an evaluation before.
+    answers = predictions[["file", "answer", "species", "predicted"]]
+    client.log_text(run_id, answers.to_json(orient="split", index=False), TABLE)
     return True
 
 

@@ -20,8 +20,9 @@ from fishline.core.folders import remaking
 from fishline.core.params import Device, Params
 from fishline.core.paths import METRICS, MODELS, PLOTS, run_record
 from fishline.core.roles import ROLES, Role
-from fishline.data.dataset import Images, epoch_length
+from fishline.data.dataset import epoch_length
 from fishline.evaluation import figures
+from fishline.evaluation.examples import draw_examples
 from fishline.evaluation.metrics import classification_report
 from fishline.models import transfer
 from fishline.models.devices import find_device
@@ -30,6 +31,7 @@ from fishline.serving import log_model
 from fishline.tracking import run as tracking_run
 from fishline.tracking import store, versions
 from fishline.tracking.checkpoints import Checkpoint, fingerprint, prune
+from fishline.tracking.measurements import log_examples
 from fishline.tracking.metric_buffer import MetricBuffer
 from fishline.tracking.provenance import data_hash, run_tags, stage_params
 from fishline.tracking.snapshot import snapshot
@@ -134,10 +136,10 @@ def _publish(
     model.save(folder)
     kept = chosen_epoch(history, job.settings.keep)
     write_json(METRICS / f"{job.stage}.json", _summary(kept))
-    tracking_run.log_metrics({"kept_epoch": kept.epoch, "kept_val_accuracy": kept.val_accuracy})
-    tracking_run.log_metrics(_cost(job, history))
+    values = {"kept_epoch": kept.epoch, "kept_val_accuracy": kept.val_accuracy}
+    tracking_run.log_metrics(values | _cost(job, history))
     tracking_run.log_files(_curves(job.stage, history), "plots")
-    _log_validation(job.stage, model, job.subsets["validation"])
+    _log_validation(job, model, log.run_id)
     train = job.subsets["train"]
     example = train.pixels[train.rows[:1]].numpy()[0]
     model_id = log_model.log_model(log.run_id, model.config, example, folder, logged)
@@ -178,13 +180,13 @@ def _curves(stage: str, history: list[Epoch]) -> list[Path]:
     return figures.write_curves(PLOTS / stage, table.drop(columns="images_per_second"), stage)
 
 
-def _log_validation(stage: str, model: TrainedModel, validation: Images) -> None:
-    """Log the confusion matrix on the validation images, as picture and as data."""
+def _log_validation(job: TrainingJob, model: TrainedModel, run_id: str) -> None:
+    """Log of the validation images examples and the confusion matrix, as picture and as data."""
+    validation, title = job.subsets["validation"], f"{job.stage}: validation"
+    log_examples(run_id, "validation", draw_examples(model, validation, title))
     embeddings, labels = model.embed_images(validation)
     predicted = model.logits(embeddings).argmax(1)
     report = classification_report(labels.numpy(), predicted.numpy(), validation.species)
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "confusion"
-        tracking_run.log_files(
-            figures.write_confusion(stem, report, f"{stage}: validation"), "validation"
-        )
+        tracking_run.log_files(figures.write_confusion(stem, report, title), "validation")
