@@ -125,13 +125,17 @@ def export(model: TrainedModel, path: Path, origin: Mapping[str, str] | None = N
                 opset_version=OPSET,
                 dynamo=False,
             )
-        whole = onnx.load(temporary)
-        _halve(whole.graph, model.detector)
-        description = describe(model) | dict(origin or {})
-        text = json.dumps(description, ensure_ascii=False)
-        helper.set_model_props(whole, {PROPERTY: text})
-        onnx.checker.check_model(whole, full_check=True)
-        onnx.save(whole, temporary)
+        write(onnx.load(temporary), describe(model) | dict(origin or {}), model.detector, temporary)
+
+
+def write(
+    whole: onnx.ModelProto, description: Mapping[str, Any], detector: Detector, path: Path
+) -> None:
+    """Write `whole`, the graph of a model with this detector, and its description, once checked."""
+    _halve(whole.graph, detector)
+    helper.set_model_props(whole, {PROPERTY: json.dumps(description, ensure_ascii=False)})
+    onnx.checker.check_model(whole, full_check=True)
+    onnx.save(whole, path)
 
 
 def _halve(graph: onnx.GraphProto, detector: Detector) -> None:
@@ -166,5 +170,6 @@ def describe(model: TrainedModel) -> dict[str, Any]:
         "resize": RESIZE,
         "pillow": "ImageOps.exif_transpose(image).convert('RGB')"
         f".resize(({size}, {size}), Image.Resampling.BILINEAR)",
+        "precision": "float32",
         "model_sha256": model.digest,
     }
