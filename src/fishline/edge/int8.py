@@ -64,7 +64,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, images: Images) -> None:
         self._batches = images.batches(spread(images, CALIBRATION), BATCH)
 
-    def get_next(self) -> dict[str, object] | None:
+    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
         return next(({INPUT: pixels.numpy()} for pixels, _ in self._batches), None)
 
 
