@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,14 +50,14 @@ def main(reference: str, out: Path, as_int8: bool) -> None:
             photographs to calibrate and test it on, or it is too much worse.
     """
     model, version = _load(reference)
-    origin = _origin(version)
-    try:
-        if as_int8:
-            _export_int8(model, out, origin)
-        else:
-            export(model, out, origin)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "model.onnx"
+        (_export_int8 if as_int8 else export)(model, made, _origin(version))
+        try:
+            with replacing(out) as temporary:
+                shutil.copyfile(made, temporary)
+        except OSError as error:
+            raise UserError(f"{out} cannot be written: {error.strerror}") from None
     digest = hashlib.sha256(out.read_bytes()).hexdigest()
     kind = "int8" if as_int8 else "float32"
     click.echo(f"{out}: {reference}, {kind}, {_size(out)}, ONNX opset {OPSET}, sha256 {digest}")
@@ -90,27 +91,31 @@ def _sign(version: Version, prefix: str, out: Path, digest: str) -> None:
 
 
 def _export_int8(model: TrainedModel, out: Path, origin: dict[str, str]) -> None:
+    """Write the model in int8 to `out`, and say what it is worth.
+
+    Raises:
+        UserError: there are no photographs to calibrate and test it on, or it is too much worse.
+    """
     params = load_params()
     images = _images(model, params)
-    with tempfile.TemporaryDirectory() as folder, replacing(out) as temporary:
-        whole = Path(folder) / "float32.onnx"
-        export(model, whole, origin)
-        graph = int8.quantize(whole, images["train"])
-        description = describe(model) | {"precision": "int8"} | origin
-        write(graph, description, model.detector, temporary)
-        limit = _limit(model, temporary, images.get("validation"))
-        if limit is not None:
-            int8.set_limit(graph, limit)
-            write(graph, description | {"limit": limit}, model.detector, temporary)
-        before, after = _test(whole, images["test"]), _test(temporary, images["test"])
-        _show(before, after, images["test"], _size(whole), _size(temporary))
-        margin = params.gate.accuracy_margin
-        if after.accuracy < before.accuracy - margin:
-            raise UserError(
-                f"accuracy by photograph falls from {before.accuracy:.3f} to {after.accuracy:.3f} "
-                f"in int8, by more than gate.accuracy_margin in params.yaml ({margin:g}); {out} is "
-                "not written. Export it without --int8."
-            )
+    whole = out.with_suffix(".float32")
+    export(model, whole, origin)
+    graph = int8.quantize(whole, images["train"])
+    description = describe(model) | {"precision": "int8"} | origin
+    write(graph, description, model.detector, out)
+    limit = _limit(model, out, images.get("validation"))
+    if limit is not None:
+        int8.set_limit(graph, limit)
+        write(graph, description | {"limit": limit}, model.detector, out)
+    before, after = _test(whole, images["test"]), _test(out, images["test"])
+    _show(before, after, images["test"], _size(whole), _size(out))
+    margin = params.gate.accuracy_margin
+    if after.accuracy < before.accuracy - margin:
+        raise UserError(
+            f"accuracy by photograph falls from {before.accuracy:.3f} to {after.accuracy:.3f} in "
+            f"int8, by more than gate.accuracy_margin in params.yaml ({margin:g}); nothing is "
+            "written. Export the model without --int8."
+        )
 
 
 def _images(model: TrainedModel, params: Params) -> dict[str, Images]:

@@ -76,9 +76,9 @@ def spread(images: Images, most: int) -> torch.Tensor:
 def _float(graph: onnx.GraphProto) -> list[str]:
     """The nodes that stay float32."""
     body = [node for node in graph.node if node.name.startswith("/features/")]
-    first = next(node.name for node in body if node.op_type == "Conv")
-    kept = {node.name for node in body} - {first}
-    return [node.name for node in graph.node if node.name not in kept]
+    first = [node.name for node in body if node.op_type == "Conv"][:1]
+    maps = {node.name for node in body}
+    return first + [node.name for node in graph.node if node.name not in maps]
 
 
 def set_limit(whole: onnx.ModelProto, limit: float) -> None:
