@@ -47,6 +47,7 @@ SYSTEM = {
     "docker",
     "export",
     "git",
+    "npm",
     "zensical",
 }
 SYSTEM |= {"pip", "python", "python3", "source", "ssh", "sudo", "systemctl", "useradd", "END"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from fishline.cli.help import InProject, WithStore
+from fishline.cli.help import InProject, WithStore, require_params, require_store
 
 
 @click.command(cls=WithStore)
@@ -169,4 +169,32 @@ def reproduce(version: str, keep: Path | None, as_json: bool) -> None:
     main(version, keep, as_json)
 
 
-COMMANDS = [models, compare, promote, rollback, history, provenance, runs, reproduce]
+@click.command()
+@click.argument("model")
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.onnx")
+@click.option("--to", type=click.Choice(["onnx"]), default="onnx", help="The format.")
+@click.option("--int8", is_flag=True, help="In 8-bit integers, tested: smaller and quicker.")
+def export(model: str, out: Path, to: str, int8: bool) -> None:
+    """Write a model as one file for devices without Python.
+
+    Everything from the resized photograph to probabilities and `unknown` is in it: docs/edge.md.
+    MODEL is a registered version, in which the file's SHA-256 is noted, or a folder. --int8 needs
+    the photographs of the project: some calibrate it, and it is refused where the test photographs
+    tell that it is less accurate by more than gate.accuracy_margin.
+
+    \b
+    fishline export fish-finetuned@champion fish.onnx
+    fishline export fish-finetuned/3 fish.onnx --int8
+    """
+    if out.suffix != f".{to}":
+        raise click.UsageError(f"{out}: name a file that ends in .{to}")
+    if int8:
+        require_params()
+    if not Path(model).is_dir():
+        require_store()
+    from fishline.edge.export import main
+
+    main(model, out, int8)
+
+
+COMMANDS = [models, compare, promote, rollback, history, provenance, runs, reproduce, export]

@@ -1,0 +1,1 @@
+"""Models for where there is no Python."""
