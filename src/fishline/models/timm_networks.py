@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -144,6 +146,24 @@ def create_timm(architecture: str) -> Any:
     _require_known(architecture)
     with torch.random.fork_rng(devices=[]):  # its fresh weights are replaced, or nobody's concern
         return timm.create_model(architecture, num_classes=0)
+
+
+@contextmanager
+def constant_padding() -> Iterator[None]:
+    """While this lasts, a trace has "same" padding as numbers, not as computed of images' sizes.
+
+    ONNX Runtime then makes one operation of padding, convolution and activation: efficientnet_lite0
+    takes a quarter less time.
+    """
+    from timm.layers import padding
+
+    computed = padding.get_same_padding
+
+    def constant(size: Any, *rest: int) -> Any:
+        return computed(int(size), *rest)
+
+    with patch.object(padding, "get_same_padding", constant):
+        yield
 
 
 def published(name: str) -> Any:
