@@ -1,4 +1,5 @@
-"""`fishline predict`, `serve`, `app` and `queue`: the commands for who asks models, and trains many.
+"""`fishline predict`, `serve`, `app` and `queue`: the commands for who asks models,
+and trains many.
 
 Thin: each command imports its module when it is called.
 """

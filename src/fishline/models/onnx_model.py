@@ -102,4 +102,4 @@ class OnnxModel:
         names = ["logits", "distance", "unknown"]
         rows = in_threads(lambda image: self._session.run(names, {"pixels": image[None]}), pixels)
         logits, distances, far = map(np.concatenate, zip(*rows, strict=True))
-        return predictions(logits, distances, far, self.config, only)
+        return predictions(logits, distances.astype(np.float64), far, self.config, only)

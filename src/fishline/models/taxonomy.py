@@ -51,13 +51,13 @@ class Predictions:
 
     logits:        float32 (n, species)
     probabilities: float64 (n, species), calibrated: logits by `ModelConfig.temperature`
-    distances:     float (n,), from what is known, see novelty.py
+    distances:     float64 (n,), from what is known, see novelty.py
     answers:       what it says: a species, genus or family, or "unknown"
     """
 
     logits: npt.NDArray[np.float32]
     probabilities: Floats
-    distances: npt.NDArray[np.floating]
+    distances: Floats
     answers: Answers
 
     @property
@@ -84,7 +84,7 @@ class Labels(Protocol):
 
 def predictions(
     logits: npt.NDArray[np.float32],
-    distances: npt.NDArray[np.floating],
+    distances: Floats,
     far: npt.NDArray[np.bool_],
     config: Labels,
     only: Collection[str] = (),
@@ -93,7 +93,7 @@ def predictions(
 
     Args:
         logits: float32 (n, species)
-        distances: float (n,)
+        distances: float64 (n,)
         far: bool (n,), which of these are over the limit.
         only: the species that there can be, if not all: the probabilities of others are 0.
     """

@@ -67,7 +67,7 @@ def log_model(
     config = model.config
     with TemporaryDirectory() as temporary:
         onnx = Path(temporary, onnx_model.FILE)
-        onnx_export.export(model, onnx, origin | {"run_id": run_id})
+        onnx_export.export(model, onnx, origin)
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).parent / "mlflow_model.py"),

@@ -10,6 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from fishline.core.errors import UserError
 from fishline.core.text import many, text
+from fishline.models.devices import find_device
 from fishline.serving import predict
 from fishline.serving.app import answers as app_answers
 from fishline.serving.app import models as app_models
