@@ -111,12 +111,16 @@ def _load(version: Version, served: bool) -> TrainedModel | OnnxModel:
         files = versions.fetch(version, Path(folder))
         exported = files.with_name(onnx_model.FILE)
         try:
-            if served and exported.is_file():
-                return OnnxModel.load(exported)
-            return TrainedModel.load(files, device)
+            weights = TrainedModel.load(files, device)
+            if not served or not exported.is_file():
+                return weights
+            model = OnnxModel.load(exported)
         except UserError as error:
             reason = error.message.replace(f"{files}/", "").removesuffix("; `dvc repro` makes it")
             raise UserError(f"{version} does not load: {reason}") from None
+    if model.digest != weights.digest:
+        raise UserError(f"{version} has the weights of one model and the ONNX file of another")
+    return model
 
 
 def _rows(source: Version, images: pd.DataFrame) -> tuple[Packed, torch.Tensor]:
