@@ -73,7 +73,7 @@ def train(
     request: pytest.FixtureRequest,
 ) -> Callable[..., None]:
     """A function that trains as the stage does; its data are this test's own."""
-    table = images.table.assign(original="x", sha256=request.node.name)
+    table = images.table.assign(original="x", group="x", sha256=request.node.name)
     subsets = {p: replace(images, table=table.assign(part=p)) for p in ("train", "validation")}
     described = replace(config, network="fishline")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 
 from fishline.core.errors import UserError
 from fishline.core.parallel import in_threads
-from fishline.data.decode import Pixels
 from fishline.models.taxonomy import Predictions, predictions
 
 FILE = "model.onnx"  # beside the folder of a registered model
@@ -93,7 +93,7 @@ class OnnxModel:
         metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         return metadata
 
-    def ask(self, pixels: Pixels, only: Collection[str] = ()) -> Predictions:
+    def ask(self, pixels: npt.NDArray[np.uint8], only: Collection[str] = ()) -> Predictions:
         """What it makes of uint8 (b, size, size, 3).
 
         Args:

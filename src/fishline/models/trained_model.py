@@ -7,10 +7,11 @@ from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from fishline.data.dataset import Images
-from fishline.data.decode import Pixels
 from fishline.models import artifact
 from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.embedding import digest, frozen_digest
@@ -121,7 +122,7 @@ class TrainedModel:
         distances = self.detector.distances(embeddings.numpy())
         return predictions(logits, distances, distances > self.detector.limit, self.config, only)
 
-    def ask(self, pixels: Pixels, only: Collection[str] = ()) -> Predictions:
+    def ask(self, pixels: npt.NDArray[np.uint8], only: Collection[str] = ()) -> Predictions:
         """What it makes of uint8 (b, size, size, 3).
 
         Args:
