@@ -86,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"  # a client may ask again over the same connection
     timeout = SILENCE
+    disable_nagle_algorithm = True  # else the body waits 40 ms for the head to be acknowledged
     server_version, sys_version = "fishline", ""
 
     def do_GET(self) -> None:
