@@ -33,13 +33,12 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-import torch
 from report import print_table, short, summaries, write
 
 from fishline.core.parallel import in_threads
 from fishline.data.decode import decode
 from fishline.data.photo_files import find_images, read
-from fishline.serving.predict import network_threads
+from fishline.models.onnx_model import FILE
 from fishline.serving.predictor import Predictor
 from fishline.tracking import versions
 
@@ -54,16 +53,13 @@ def rate(work: Callable[[Sequence[Path]], None], paths: Sequence[Path]) -> float
 
 def measure_batches(files: Path, paths: Sequence[Path], rounds: int) -> dict[str, list[float]]:
     loaded = mlflow.pyfunc.load_model(str(files.parents[1]))
-    predictor = Predictor(files)
-    threads = torch.get_num_threads()
+    predictor = Predictor(files.with_name(FILE))
 
     def one_by_one(some: Sequence[Path]) -> None:
-        torch.set_num_threads(threads)
         for path in some:
             loaded.predict(pd.DataFrame({"photograph": [str(path)]}))
 
     def together(some: Sequence[Path]) -> None:
-        torch.set_num_threads(network_threads())
         for _ in predictor.predict(some):
             pass
 

@@ -15,6 +15,8 @@ from champions import SPECIES, Shelf, photographs, shot, store_in
 from click.testing import CliRunner, Result
 
 from fishline.cli.main import main
+from fishline.models.onnx_export import export
+from fishline.models.trained_model import TrainedModel
 from fishline.registry import champion as registry_champion
 from fishline.registry.champion import HistoryEntry
 from fishline.tracking.versions import CHAMPION
@@ -89,6 +91,14 @@ def other_weights(model: Path) -> None:
     head = next(name for name in tensors if tensors[name].shape == (len(SPECIES),))  # its biases
     tensors[head][0] += 20
     save_file(tensors, model / "model.safetensors")
+
+
+def another_is_served(model: Path) -> None:
+    """By a file that says that it is this model."""
+    other = TrainedModel.load(model)
+    assert other.digest  # kept from now on
+    other.network.classifier[-1].bias.data[0] += 20
+    export(other, model.with_name("model.onnx"))
 
 
 def without_files(model: Path) -> None:
@@ -171,6 +181,14 @@ TRIALS = [
         "reproduces",
         wrong=[],
         damage=other_weights,
+        said="32 of 48 images answered otherwise",
+    ),
+    Trial(
+        "another model is served",
+        1,
+        "reproduces",
+        wrong=[],
+        damage=another_is_served,
         said="32 of 48 images answered otherwise",
     ),
     Trial("files of the model gone", 1, "reproduces", damage=without_files, said="files of"),

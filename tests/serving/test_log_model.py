@@ -22,7 +22,7 @@ import uvicorn
 from mlflow.pyfunc.scoring_server import init as scoring_app
 from PIL import Image
 
-from fishline.models.artifact import load
+from fishline.models.trained_model import TrainedModel
 from fishline.serving import log_model
 from fishline.serving.predictor import Predictor
 from fishline.tracking import store, versions
@@ -35,14 +35,14 @@ def version(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> versions.Version:
     folder = make_model(tmp_path_factory.mktemp("models") / "base")
-    _, config = load(folder)
+    model = TrainedModel.load(folder)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("DVC_ROOT", str(store_root))
         store.connect()
         with mlflow.start_run() as run:
-            logged = (run.info.run_id, config, pixels, folder, {"lr": 0.1})
+            logged = (run.info.run_id, model, pixels, folder, {"lr": 0.1}, {"run": run.info.run_id})
             model_id = log_model.log_model(*logged)
             assert log_model.log_model(*logged) == model_id  # as a run that is continued does
         number = versions.register("base", run.info.run_id, model_id, {"data.hash": "abc"})
@@ -84,19 +84,6 @@ def test_no_pickle_and_pinned_requirements(folder: Path) -> None:
     assert {line.split("==")[0] for line in lines} == set(log_model.REQUIREMENTS)
 
 
-@pytest.mark.parametrize(
-    ("network", "more"),
-    [
-        ("fishline", set()),
-        ("notebook", set()),
-        ("resnet18", {"torchvision"}),
-        ("efficientnet_lite0", {"timm", "torchvision"}),
-    ],
-)
-def test_a_network_pins_the_library_that_it_is_of(network: str, more: set[str]) -> None:
-    assert set(log_model.requirements(network)) - set(log_model.REQUIREMENTS) == more
-
-
 def test_it_needs_what_it_pins_and_no_more(folder: Path) -> None:
     """It loads and answers in a process that has neither the project nor anything else of it."""
     code = (
@@ -104,7 +91,7 @@ def test_it_needs_what_it_pins_and_no_more(folder: Path) -> None:
         "r = json.load(open(sys.argv[1] + '/serving_input_example.json'))['dataframe_split'];"
         "import pandas; print(m.predict(pandas.DataFrame(**r))['species'][0]);"
         "print(fishline.__file__);"
-        "print(*{'dvc', 'torchvision', 'matplotlib.pyplot'} & set(sys.modules))"
+        "print(*{'dvc', 'torch', 'safetensors', 'matplotlib.pyplot'} & set(sys.modules))"
     )
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
@@ -124,7 +111,7 @@ def test_it_answers_as_the_predictor_does(
     served = mlflow.pyfunc.load_model(str(folder))
     content = [photographs[0].read_bytes(), str(photographs[1]), photographs[2].read_bytes()]
     found = served.predict(pd.DataFrame({"photograph": content}))
-    expected = list(Predictor(folder / "artifacts/base").predict(photographs))
+    expected = list(Predictor(folder / "artifacts/base").predict(photographs))  # by torch
     assert found["species"].tolist() == [answer.species for answer in expected]
     for row, answer in zip(found["probabilities"], expected, strict=True):
         assert row == pytest.approx(answer.probabilities, abs=1e-6)

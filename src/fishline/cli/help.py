@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fishline.core.errors import UserError
+from fishline.core.errors import UserError, needs_train
 
 PARAMS = Path("params.yaml")
 
@@ -67,12 +67,8 @@ class Sections(click.Group):
         if os.environ.get("NO_COLOR"):
             ctx.color = False
         try:
-            return super().invoke(ctx)
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"{error}: this Python ({sys.executable}) is not the project's environment; "
-                "`make env` makes it, `source .venv/bin/activate` enters it"
-            ) from None
+            with needs_train("this command"):
+                return super().invoke(ctx)
         finally:
             sys.stdout.flush()  # here click knows what a broken pipe is; at the end nobody does
 

@@ -1,4 +1,5 @@
-"""`fishline predict`, `app` and `queue`: the commands for who asks models, and trains many.
+"""`fishline predict`, `serve`, `app` and `queue`: the commands for who asks models,
+and trains many.
 
 Thin: each command imports its module when it is called.
 """
@@ -18,7 +19,7 @@ from fishline.cli.help import InProject, WithStore, require_store
 @click.argument("sources", nargs=-1, required=True, type=click.Path(), metavar="SOURCE...")
 @click.option(
     "--model",
-    help="fish-base/3, fish-base@champion, a run id, or a folder such as models/base. "
+    help="fish-base/3, fish-base@champion, a run id, a file as model.onnx, or a folder. "
     "[default: the champion of fish-finetuned, or of fish-base if it is the only one]",
 )
 @click.option(
@@ -69,7 +70,7 @@ def predict(
         raise click.UsageError(f"--{form} is for what is printed, --out writes Parquet")
     if out and out.suffix != ".parquet":
         raise click.UsageError(f"--out {out}: name a table that ends in .parquet")
-    if model is None or not Path(model).is_dir():
+    if model is None or not (model.endswith(".onnx") or Path(model).is_dir()):
         require_store()
     if model is None:
         from fishline.serving.default_model import default_model
@@ -83,6 +84,33 @@ def predict(
     from fishline.serving.predict_table import predict_table
 
     sys.exit(1 if predict_table(sources, model, out, engine or engine_name(), only) else 0)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), metavar="FILE.onnx")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=5001, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--max-body-mb",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="The largest request that is taken.",
+)
+def serve(model: Path, host: str, port: int, max_body_mb: int) -> None:
+    """Answer over HTTP by a model in a file.
+
+    Requests and answers are those of `mlflow models serve`, without MLflow: POST {"inputs":
+    [photograph in base64, ...]} to /invocations. GET /ping and /health say that it is there.
+    Ctrl-C ends it.
+
+    \b
+    fishline serve model.onnx
+    fishline serve model.onnx --port 5002
+    """
+    from fishline.serving.http_server import serve
+
+    serve(model, host, port, max_body_mb)
 
 
 @click.command(cls=WithStore)
@@ -162,4 +190,4 @@ def start(ray: bool, jobs: int | None, cpus: int, gpus: float) -> None:
     sys.exit(1 if main(jobs, cpus, gpus) else 0)
 
 
-COMMANDS = [predict, app, queue]
+COMMANDS = [predict, serve, app, queue]

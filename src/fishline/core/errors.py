@@ -1,5 +1,9 @@
 """What a user can cause and can mend."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 
@@ -8,3 +12,15 @@ class UserError(click.ClickException):
 
     The message says what is wrong, where (file, key, species) and what to do.
     """
+
+
+@contextmanager
+def needs_train(what: str) -> Iterator[None]:
+    """For imports: where a library is missing, a UserError says what `what` needs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{what} needs fishline[train]: pip install 'fishline[train]', or in a checkout "
+            f"`make env` and `source .venv/bin/activate` ({error} in {sys.executable})"
+        ) from None

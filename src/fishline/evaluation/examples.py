@@ -9,8 +9,7 @@ import torch
 
 from fishline.data.contact_sheet import Picture, draw_sheet
 from fishline.data.dataset import Images
-from fishline.models.novelty import UNKNOWN
-from fishline.models.taxonomy import are_right
+from fishline.models.taxonomy import UNKNOWN, are_right
 from fishline.models.trained_model import TrainedModel
 
 COUNT = 12

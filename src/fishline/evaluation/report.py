@@ -20,7 +20,7 @@ from fishline.core.paths import SUBSETS
 from fishline.core.text import templates, text
 from fishline.data.decode import Pixels
 from fishline.evaluation.report_data import ReportData
-from fishline.models.novelty import UNKNOWN
+from fishline.models.taxonomy import UNKNOWN
 
 TEMPLATES = Path(__file__).parent / "templates"
 EDGE = 220  # pixels: the height of a picture in the report

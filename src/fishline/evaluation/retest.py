@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -17,13 +18,16 @@ from fishline.core.paths import CACHE
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
 from fishline.evaluation.statistics import group_of
+from fishline.models import onnx_model
 from fishline.models.devices import find_device
+from fishline.models.onnx_model import OnnxModel
 from fishline.models.trained_model import TrainedModel
 from fishline.tracking import versions
 from fishline.tracking.versions import Version
 
 PREDICTIONS = "test/predictions.csv"  # of a training's run: what evaluate found, image by image
 SPLIT = "split.csv"  # which images a model was trained, chosen and tested on
+BATCH = 256  # images in memory at a time
 COLUMNS = ["file", "sha256", "original", "group", "species"]  # tables of before have no group
 
 
@@ -56,12 +60,15 @@ def required(version: Version, path: str) -> pd.DataFrame:
     return table
 
 
-def predictions(version: Version, images: pd.DataFrame, source: Version) -> pd.DataFrame:
+def predictions(
+    version: Version, images: pd.DataFrame, source: Version, served: bool = False
+) -> pd.DataFrame:
     """What `version` makes of `images`, read from the cache by what they contain.
 
     Args:
         images: the columns `COLUMNS`; others are dropped.
         source: the version that they are test images of.
+        served: whether to ask the file that is served, if the version has one, and not its weights.
 
     Returns:
         The same rows with `predicted`, and a column of calibrated probabilities per species.
@@ -70,7 +77,7 @@ def predictions(version: Version, images: pd.DataFrame, source: Version) -> pd.D
         UserError: the cache lacks an image or has another image size, the model does not load,
             or it does not know a species.
     """
-    model = _load(version)
+    model = _load(version, served)
     config = model.config
     foreign = sorted(set(images["species"]) - set(config.species))
     if foreign:
@@ -83,23 +90,37 @@ def predictions(version: Version, images: pd.DataFrame, source: Version) -> pd.D
         )
     labels = images["species"].map({name: i for i, name in enumerate(config.species)})
     chosen = Images(pixels, rows, torch.tensor(labels.to_numpy(np.int64)), config.species, images)
-    embeddings, _ = model.embed_images(chosen)
-    answers = model.answer(embeddings)
-    best = np.array(config.species)[answers.logits.argmax(1)]
+    shares = _probabilities(model, chosen)
+    best = np.array(config.species)[shares.argmax(1)]
     kept = [name for name in COLUMNS if name in images]
     table = images[kept].reset_index(drop=True).assign(predicted=best)
-    return table.join(pd.DataFrame(answers.probabilities, columns=config.species))
+    return table.join(pd.DataFrame(shares, columns=config.species))
 
 
-def _load(version: Version) -> TrainedModel:
+def _probabilities(model: TrainedModel | OnnxModel, images: Images) -> npt.NDArray[np.float64]:
+    """Calibrated, of each of the model's species: (n, species)."""
+    if isinstance(model, TrainedModel):
+        return model.answer(model.embed_images(images)[0]).probabilities
+    batches = images.batches(torch.arange(len(images)), BATCH)
+    return np.concatenate([model.ask(pixels.numpy()).probabilities for pixels, _ in batches])
+
+
+def _load(version: Version, served: bool) -> TrainedModel | OnnxModel:
     device = find_device(load_params().device)
     with tempfile.TemporaryDirectory() as folder:
         files = versions.fetch(version, Path(folder))
+        exported = files.with_name(onnx_model.FILE)
         try:
-            return TrainedModel.load(files, device)
+            weights = TrainedModel.load(files, device)
+            if not served or not exported.is_file():
+                return weights
+            model = OnnxModel.load(exported)
         except UserError as error:
             reason = error.message.replace(f"{files}/", "").removesuffix("; `dvc repro` makes it")
             raise UserError(f"{version} does not load: {reason}") from None
+    if model.digest != weights.digest:
+        raise UserError(f"{version} has the weights of one model and the ONNX file of another")
+    return model
 
 
 def _rows(source: Version, images: pd.DataFrame) -> tuple[Packed, torch.Tensor]:

@@ -21,7 +21,6 @@ from fishline.core.errors import UserError
 from fishline.core.files import replacing
 
 FILE = "known.safetensors"
-UNKNOWN = "unknown"  # the answer for what is like none of the species
 MOST = 300  # training images of each species that are kept: bounds the file, a model's 1280 × 2 B
 NEIGHBOUR = 5
 CHUNK = 1024  # images that are looked up at a time: bounds memory

@@ -22,13 +22,13 @@ from torch.nn import functional
 from fishline.core.files import replacing
 from fishline.models.artifact import ModelConfig, scale
 from fishline.models.novelty import NEIGHBOUR, Detector, MahalanobisDetector, NearestDetector
+from fishline.models.onnx_model import PROPERTY
 from fishline.models.timm_networks import Timm, constant_padding
 from fishline.models.trained_model import TrainedModel
 
 OPSET = 17
 INPUT = "pixels"
-OUTPUTS = ("probabilities", "distance", "unknown", "features")
-PROPERTY = "fishline"  # of the file's metadata: a JSON object that describes the model
+OUTPUTS = ("probabilities", "distance", "unknown", "features", "logits")
 RESIZE = (
     "the whole upright picture, whatever its proportions, to a square: bilinear and antialiased, "
     "rows first; a JPEG may be decoded at a fraction of its size before, if that is still twice "
@@ -43,6 +43,7 @@ class Whole(nn.Module):
     distance:      float32 (n,), from what is known, see novelty.py
     unknown:       bool (n,), whether that is over the detector's limit
     features:      float32 (n, d), what the last layer is given, each row of length 1
+    logits:        float32 (n, species), from which probabilities among some species alone follow
     """
 
     def __init__(self, model: TrainedModel) -> None:
@@ -57,7 +58,7 @@ class Whole(nn.Module):
         features = functional.normalize(embeddings, eps=float(np.finfo(np.float32).tiny))
         distance = self.distance(embeddings, features)
         probabilities = (logits / self.temperature).softmax(1)
-        return probabilities, distance, distance > self.limit, features
+        return probabilities, distance, distance > self.limit, features, logits
 
 
 class _Nearest(nn.Module):
@@ -165,6 +166,7 @@ def describe(model: TrainedModel) -> dict[str, Any]:
         "genera": config.genera,
         "families": config.families,
         "confidence_threshold": config.confidence_threshold,
+        "temperature": config.temperature,
         "image_size": size,
         "limit": limit if np.isfinite(limit) else None,
         "resize": RESIZE,

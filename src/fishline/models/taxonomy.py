@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fishline.core.errors import UserError
 from fishline.core.paths import TAXONOMY
-from fishline.models.novelty import UNKNOWN
 
 if TYPE_CHECKING:
     from fishline.models.artifact import ModelConfig
 
 SPECIES, GENUS, FAMILY = COLUMNS = "species", "genus", "family"
+UNKNOWN = "unknown"  # the answer for what is none of the species, or where none is sure enough
 
 Floats = npt.NDArray[np.float64]
 Names = npt.NDArray[np.object_]
@@ -46,7 +46,66 @@ class Answers:
     confidence: Floats
 
 
-def choose(probabilities: Floats, far: Bools, config: ModelConfig) -> Answers:
+@dataclass(frozen=True)
+class Predictions:
+    """What a model makes of n images.
+
+    logits:        float32 (n, species)
+    probabilities: float64 (n, species), calibrated: logits by `ModelConfig.temperature`
+    distances:     float64 (n,), from what is known, see novelty.py
+    answers:       what it says: a species, genus or family, or "unknown"
+    """
+
+    logits: npt.NDArray[np.float32]
+    probabilities: Floats
+    distances: Floats
+    answers: Answers
+
+    @property
+    def unknown(self) -> npt.NDArray[np.bool_]:
+        """bool (n,), whether the answer is "unknown"."""
+        unknown: npt.NDArray[np.bool_] = self.answers.ranks == UNKNOWN
+        return unknown
+
+
+class Labels(Protocol):
+    """What answers depend on besides logits and distances: as in ModelConfig."""
+
+    @property
+    def species(self) -> tuple[str, ...]: ...
+    @property
+    def genera(self) -> tuple[str, ...]: ...
+    @property
+    def families(self) -> tuple[str, ...]: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def confidence_threshold(self) -> float: ...
+
+
+def predictions(
+    logits: npt.NDArray[np.float32],
+    distances: Floats,
+    far: Bools,
+    config: Labels,
+    only: Collection[str] = (),
+) -> Predictions:
+    """Probabilities, and what is said of them, whatever computed the logits.
+
+    Args:
+        logits: float32 (n, species)
+        distances: float64 (n,)
+        far: bool (n,), which of these are over the limit.
+        only: the species that there can be, if not all: the probabilities of others are 0.
+    """
+    possible = np.array([not only or name in only for name in config.species])
+    scaled = np.where(possible, logits.astype(np.float64) / config.temperature, -np.inf)
+    shares = np.exp(scaled - scaled.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    return Predictions(logits, shares, distances, choose(shares, far, config))
+
+
+def choose(probabilities: Floats, far: Bools, config: Labels) -> Answers:
     """The answers to n photographs.
 
     Args:
@@ -62,7 +121,7 @@ def choose(probabilities: Floats, far: Bools, config: ModelConfig) -> Answers:
     return Answers(names, ranks, confidence)
 
 
-def members(config: ModelConfig) -> dict[str, Sequence[str]]:
+def members(config: Labels) -> dict[str, Sequence[str]]:
     """What each species of a model is called by rank, "" for nothing: the most specific comes last.
 
     Ranks that no species has a name of are left out.
@@ -71,7 +130,7 @@ def members(config: ModelConfig) -> dict[str, Sequence[str]]:
     return {rank: groups for rank, groups in ranks.items() if any(groups)}
 
 
-def are_right(answers: Answers, labels: npt.NDArray[np.int64], config: ModelConfig) -> Bools:
+def are_right(answers: Answers, labels: npt.NDArray[np.int64], config: Labels) -> Bools:
     """bool (n,): which answers name what the images show, if only its genus or family.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,33 +14,10 @@ import torch
 from fishline.data.dataset import Images
 from fishline.models import artifact
 from fishline.models.artifact import ModelConfig, Normalize, scale
-from fishline.models.calibration import probabilities
 from fishline.models.embedding import digest, frozen_digest
 from fishline.models.networks import Network
-from fishline.models.novelty import UNKNOWN, Detector, load_detector, save_detector
-from fishline.models.taxonomy import Answers, choose
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model makes of n images.
-
-    logits:        float32 (n, species)
-    probabilities: float64 (n, species), calibrated: logits by `ModelConfig.temperature`
-    distances:     float64 (n,), from what is known, see novelty.py
-    answers:       what it says: a species, genus or family, or "unknown"
-    """
-
-    logits: npt.NDArray[np.float32]
-    probabilities: npt.NDArray[np.float64]
-    distances: npt.NDArray[np.float64]
-    answers: Answers
-
-    @property
-    def unknown(self) -> npt.NDArray[np.bool_]:
-        """bool (n,), whether the answer is "unknown"."""
-        unknown: npt.NDArray[np.bool_] = self.answers.ranks == UNKNOWN
-        return unknown
+from fishline.models.novelty import Detector, load_detector, save_detector
+from fishline.models.taxonomy import Predictions, predictions
 
 
 class TrainedModel:
@@ -79,6 +55,10 @@ class TrainedModel:
         """
         artifact.save(folder, self.network, self.config)
         save_detector(folder, self.detector)
+
+    def to(self, device: torch.device) -> TrainedModel:
+        """The same model on `device`."""
+        return TrainedModel(self.network.to(device), self.config, self._detector)
 
     @property
     def device(self) -> torch.device:
@@ -138,10 +118,14 @@ class TrainedModel:
         Args:
             only: the species that there can be, if not all: those of others are 0.
         """
-        logits = self.logits(embeddings)
+        logits = self.logits(embeddings).numpy()
         distances = self.detector.distances(embeddings.numpy())
-        left_out = torch.tensor([bool(only) and name not in only for name in self.config.species])
-        possible = logits.masked_fill(left_out, -torch.inf)
-        shares = probabilities(possible, self.config.temperature).numpy()
-        answers = choose(shares, distances > self.detector.limit, self.config)
-        return Predictions(logits.numpy(), shares, distances, answers)
+        return predictions(logits, distances, distances > self.detector.limit, self.config, only)
+
+    def ask(self, pixels: npt.NDArray[np.uint8], only: Collection[str] = ()) -> Predictions:
+        """What it makes of uint8 (b, size, size, 3).
+
+        Args:
+            only: as of `answer`.
+        """
+        return self.answer(self.embed(torch.from_numpy(pixels)), only)

@@ -69,7 +69,7 @@ def _retest(version: Version) -> ReproducibilityCheck:
     then = retest.required(version, retest.PREDICTIONS)
     if "test_accuracy" not in version.metrics:
         raise UserError(f"run {version.run_id} has no test_accuracy; `dvc repro evaluate` logs it")
-    now = retest.predictions(version, then, version)
+    now = retest.predictions(version, then, version, served=True)
     species = [name for name in now.columns[list(now).index("predicted") + 1 :] if name in then]
     recorded, computed = then[species].to_numpy(float), now[species].to_numpy(float)
     changed = then["predicted"].to_numpy() != now["predicted"].to_numpy()

@@ -2,6 +2,7 @@
 
 As "models from code" (https://mlflow.org/docs/latest/ml/model/models-from-code): no pickle, and
 the package's own source beside the weights, so that it loads where the project is not installed.
+Served is the ONNX file, by ONNX Runtime alone; the weights beside it are for training and tests.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -23,14 +25,12 @@ from mlflow.types.schema import Map
 from PIL import Image
 
 from fishline.data.decode import Pixels
-from fishline.models.artifact import ModelConfig
-from fishline.models.networks import BACKBONES
-from fishline.models.timm_networks import is_timm
+from fishline.models import onnx_export, onnx_model
+from fishline.models.trained_model import TrainedModel
 
 COLUMN = "photograph"  # mlflow_model.py says the same
 PACKAGE = Path(__file__).parents[1]
-# What mlflow_model.py imports, whatever the network.
-REQUIREMENTS = "mlflow click numpy pandas pillow ruamel-yaml safetensors torch".split()
+REQUIREMENTS = "mlflow click numpy onnxruntime pandas pillow tqdm".split()  # of mlflow_model.py
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, COLUMN)]),
     outputs=Schema(
@@ -47,37 +47,40 @@ SIGNATURE = ModelSignature(
 
 
 def log_model(
-    run_id: str, config: ModelConfig, pixels: Pixels, folder: Path, params: Mapping[str, Any]
+    run_id: str,
+    model: TrainedModel,
+    pixels: Pixels,
+    folder: Path,
+    params: Mapping[str, Any],
+    origin: Mapping[str, str],
 ) -> str:
-    """Log the model in `folder` to the active run, once; the model's id.
+    """Log a model to the active run, once; the logged model's id.
 
     Args:
         run_id: the active run.
         pixels: an image to ask it about as an example, uint8 (size, size, 3).
-        folder: what `models.save` and `save_detector` wrote.
+        folder: what `model.save` wrote.
+        origin: where it comes from, for the ONNX file.
     """
     if known := _logged(run_id):
         return known
-    info = mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(Path(__file__).parent / "mlflow_model.py"),
-        artifacts={"model": str(folder)},
-        code_paths=[str(PACKAGE)],
-        signature=SIGNATURE,
-        input_example=pd.DataFrame({COLUMN: [_base64_jpeg(pixels)]}),
-        pip_requirements=[f"{name}=={version(name)}" for name in requirements(config.network)],
-        metadata={"species": list(config.species), "image_size": config.image_size},
-        params={key: str(value) for key, value in params.items()},
-    )
+    config = model.config
+    with TemporaryDirectory() as temporary:
+        onnx = Path(temporary, onnx_model.FILE)
+        onnx_export.export(model, onnx, origin)
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).parent / "mlflow_model.py"),
+            artifacts={"model": str(folder), "onnx": str(onnx)},
+            code_paths=[str(PACKAGE)],
+            signature=SIGNATURE,
+            input_example=pd.DataFrame({COLUMN: [_base64_jpeg(pixels)]}),
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            metadata={"species": list(config.species), "image_size": config.image_size},
+            params={key: str(value) for key, value in params.items()},
+        )
     model_id: str = info.model_id
     return model_id
-
-
-def requirements(network: str) -> list[str]:
-    """The packages that a model of `network` is loaded with."""
-    if is_timm(network):
-        return [*REQUIREMENTS, "timm", "torchvision"]  # timm imports torchvision
-    return [*REQUIREMENTS, "torchvision"] if network in BACKBONES else REQUIREMENTS
 
 
 def _base64_jpeg(pixels: Pixels) -> str:

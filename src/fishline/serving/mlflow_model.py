@@ -12,12 +12,11 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from fishline.core.errors import UserError
-from fishline.models.devices import find_device
 from fishline.serving.predictor import Predictor
 
 
 class PhotographModel(PythonModel):
-    """A row per photograph: its content, as bytes or in base64.
+    """A row per photograph: its content, as bytes or in base64. Runs on the processor.
 
     With FISHLINE_SERVE_PATHS=true in the environment of whoever loads it, paths on that machine,
     too.
@@ -26,8 +25,7 @@ class PhotographModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         # Off unless the server's owner says so: a client could find out what files there are.
         paths = os.environ.get("FISHLINE_SERVE_PATHS", "false").lower() in ("1", "true")
-        folder = Path(context.artifacts["model"])
-        self.predictor = Predictor(folder, find_device("auto"), paths)
+        self.predictor = Predictor(Path(context.artifacts["onnx"]), paths=paths)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None

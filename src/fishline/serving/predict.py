@@ -7,17 +7,19 @@ import io
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
-import torch
 from tqdm import tqdm
 
 from fishline.core.errors import UserError
-from fishline.models.novelty import UNKNOWN
-from fishline.models.taxonomy import SPECIES
+from fishline.models.onnx_model import OnnxModel
+from fishline.models.taxonomy import SPECIES, UNKNOWN
 from fishline.serving.photographs import names, photograph, readers
 from fishline.serving.predictor import Answer, Predictor
+
+if TYPE_CHECKING:
+    import torch
 
 Form = Literal["text", "json", "csv"]
 
@@ -27,7 +29,7 @@ def predict(sources: Sequence[str], model: str, form: Form, only: Sequence[str] 
 
     Args:
         sources: files, folders, lists and URLs, see photographs.py.
-        model: a registered version as `versions.find` has it, or a folder with model.json.
+        model: as `Predictor.load` has it.
         only: lines of CSV, with the species that the answers are among; all if empty.
 
     Returns:
@@ -78,24 +80,28 @@ def read_only(lines: Sequence[str]) -> list[str]:
 
 
 def network_threads() -> int:
-    """How many cores the network gets: most decode. With more threads each waits for the others.
+    """How many cores torch gets: most decode. With more threads each waits for the others.
 
     Measured on two cores, PNG of 590 × 445: 1 thread 215, 2 threads 160 images/s.
     """
     return max(1, (os.cpu_count() or 1) // 4)
 
 
-def load(model: str, device: str | None = None) -> Predictor:
+def load(model: str, device: torch.device | str | None = None) -> Predictor:
     """The model that `model` names, with as many threads as decoding leaves it.
 
     Args:
-        device: the best that there is, if None.
+        device: as of `Predictor.load`.
 
     Raises:
         UserError: there is none.
     """
-    torch.set_num_threads(network_threads())
-    return Predictor.load(model, device)
+    predictor = Predictor.load(model, device)
+    if not isinstance(predictor.model, OnnxModel):
+        import torch
+
+        torch.set_num_threads(network_threads())
+    return predictor
 
 
 def _writer(form: Form, species: Sequence[str]) -> Callable[[str, Answer], str]:

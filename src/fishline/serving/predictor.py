@@ -17,17 +17,22 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from fishline.core.errors import UserError
+from fishline.core.errors import UserError, needs_train
 from fishline.core.parallel import in_threads
 from fishline.data.decode import Pixels, decode
 from fishline.data.photo_files import MAX_BYTES, read, reason
 from fishline.data.remote_files import RemoteFile
-from fishline.models.devices import find_device
-from fishline.models.trained_model import TrainedModel
+from fishline.models import onnx_model
+from fishline.models.onnx_model import OnnxModel
+
+if TYPE_CHECKING:
+    import torch
+
+    from fishline.models.trained_model import TrainedModel
 
 BATCH = 32  # photographs: more are no quicker on a processor
 DATA_URL = re.compile(r"data:[^,]*;base64,")
@@ -65,47 +70,58 @@ class Answer:
 
 
 class Predictor:
-    """The model in `folder`, ready to be asked.
+    """A model, ready to be asked.
 
     Args:
+        source: its ONNX file, or its folder, which needs torch.
+        device: where torch runs it; an ONNX file runs on the processor.
         paths: whether text may name a file on this machine. Off, only bytes and base64 are taken,
             so that whoever asks over a network cannot find out what files there are.
-        version: what the model is registered as; the folder's name if None.
+        version: what the model is registered as; the name of `source` if None.
 
     Raises:
-        UserError: the folder holds no whole model.
+        UserError: `source` holds no whole model.
     """
 
     def __init__(
         self,
-        folder: Path,
+        source: Path,
         device: torch.device | str = "cpu",
         paths: bool = True,
         version: str | None = None,
     ) -> None:
-        self.model = TrainedModel.load(folder, device)
-        self.version = version or str(folder)
+        self.model = _load(source, device)
+        self.version = version or str(source)
         self.only: tuple[str, ...] = ()
         self._paths = paths
 
     @classmethod
     def load(cls, reference: str, device: torch.device | str | None = None) -> Predictor:
-        """The model that `reference` names: fish-finetuned@champion, fish-finetuned/3, a folder.
+        """The model that `reference` names: model.onnx, fish-finetuned@champion, a folder.
 
         Args:
-            device: the best that there is, if None.
+            device: where torch runs it. If None, ONNX Runtime does where that is quicker: on a
+                processor, a registered model that has the file.
 
         Raises:
-            UserError: there is no such model, or the tracking store cannot be reached.
+            UserError: there is no such model, the tracking store cannot be reached, or
+                fishline[train] is not installed and this is no ONNX file.
         """
-        device = device or find_device("auto")
+        if reference.endswith(onnx_model.SUFFIX):
+            return cls(Path(reference))
+        with needs_train(f"to ask {reference}"):
+            from fishline.models.devices import find_device  # loads torch
+        best = find_device("auto")
         if Path(reference, "model.json").is_file():
-            return cls(Path(reference), device)
+            return cls(Path(reference), device or best)
         from fishline.tracking import versions  # loads mlflow
 
         version = versions.find(reference)
-        with tempfile.TemporaryDirectory() as folder:
-            return cls(versions.fetch(version, Path(folder)), device, version=str(version))
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = versions.fetch(version, Path(temporary))
+            exported = folder.with_name(onnx_model.FILE)
+            quicker = device is None and best.type == "cpu" and exported.is_file()
+            return cls(exported if quicker else folder, device or best, version=str(version))
 
     def among(self, species: Collection[str]) -> Predictor:
         """The same model, whose answers are among these species alone; all of them if empty.
@@ -128,9 +144,12 @@ class Predictor:
         return chosen
 
     def move_to_best_device(self) -> None:
-        """To a GPU of this process, if it has one."""
-        network = self.model.network.to(find_device("auto"))
-        self.model = TrainedModel(network, self.model.config, self.model.detector)
+        """To a GPU of this process, if it has one and the model runs on it."""
+        if isinstance(self.model, OnnxModel):
+            return
+        from fishline.models.devices import find_device
+
+        self.model = self.model.to(find_device("auto"))
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -178,13 +197,21 @@ class Predictor:
 
     def answer_pixels(self, pixels: Pixels) -> list[Answer]:
         """Answers for uint8 (b, size, size, 3)."""
-        predictions = self.model.answer(self.model.embed(torch.from_numpy(pixels)), self.only)
+        predictions = self.model.ask(pixels, self.only)
         said = predictions.answers
         columns = said.names, said.confidence.tolist(), predictions.probabilities, said.ranks
         return [
             Answer(name, share, dict(zip(self.species, row.tolist(), strict=True)), rank=rank)
             for name, share, row, rank in zip(*columns, strict=True)
         ]
+
+
+def _load(source: Path, device: torch.device | str) -> TrainedModel | OnnxModel:
+    if source.suffix == onnx_model.SUFFIX:
+        return OnnxModel.load(source)
+    with needs_train(f"to ask the model in {source}"):
+        from fishline.models.trained_model import TrainedModel
+    return TrainedModel.load(source, device)
 
 
 def content(photograph: Photograph, paths: bool = True) -> bytes:

@@ -142,7 +142,8 @@ def _publish(
     _log_validation(job, model, log.run_id)
     train = job.subsets["train"]
     example = train.pixels[train.rows[:1]].numpy()[0]
-    model_id = log_model.log_model(log.run_id, model.config, example, folder, logged)
+    origin = {"run": log.run_id} | {name: tags[name] for name in ("git.commit", "data.hash")}
+    model_id = log_model.log_model(log.run_id, model, example, folder, logged, origin)
     version = versions.register(job.model, log.run_id, model_id, tags)
     name = ROLES[job.model].registered
     return {"run_id": log.run_id, "model_id": model_id, "name": name, "version": version}

@@ -16,6 +16,7 @@ from fishline.data.decode import Pixels, decode
 from fishline.evaluation import gradcam
 from fishline.evaluation.gradcam import Maps
 from fishline.models.taxonomy import SPECIES
+from fishline.models.trained_model import TrainedModel
 from fishline.serving import predict
 from fishline.serving.predictor import Answer, Predictor
 
@@ -60,7 +61,9 @@ class Model:
     """A model that several visitors ask, one at a time: Captum hooks into its layers."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.config = predictor.model.config
+        assert isinstance(predictor.model, TrainedModel)
+        self._model = predictor.model
+        self.config = self._model.config
         self._predictor = predictor
         self._lock = threading.Lock()
 
@@ -75,7 +78,7 @@ class Model:
         label = torch.tensor([self.config.species.index(species)])
         pixels = decode(content, size).pixels[None].copy()  # torch wants one it may write to
         with self._lock:
-            small = gradcam.heatmaps(self._predictor.model, pixels, label)[0]  # (size, size)
+            small = gradcam.heatmaps(self._model, pixels, label)[0]  # (size, size)
         height, width = shown.shape[:2]
         large = Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
         maps = np.asarray(large, np.float32).clip(0, 1)

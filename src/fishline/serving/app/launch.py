@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from fishline.core.errors import UserError
+from fishline.serving.http_server import is_loopback, not_had, url
 
 SCRIPT = Path(__file__).parent / "script/page.py"
 
@@ -48,7 +48,7 @@ def app(host: str, port: int, max_upload_mb: int) -> None:
             "installs it."
         ) from None
     _require_free(host, port)
-    local = _is_loopback(host)
+    local = is_loopback(host)
     for name, value in (SETTINGS | (LOCAL if local else {})).items():
         os.environ.setdefault(name, value)
     from fishline.serving.app import models, review_sources  # noqa: F401  # seconds that no visitor waits
@@ -59,7 +59,7 @@ def app(host: str, port: int, max_upload_mb: int) -> None:
             "and no encryption. docs/app.md says how to put it behind a server that has both.",
             err=True,
         )
-    click.echo(f"The page is at {_url(host, port)}; Ctrl-C ends it.")
+    click.echo(f"The page is at {url(host, port)}; Ctrl-C ends it.")
     options = {"address": host, "port": port, "maxUploadSize": max_upload_mb}
     words = [f"--server.{name}={value}" for name, value in options.items()]
     main(["run", str(SCRIPT), *words], standalone_mode=False)
@@ -72,19 +72,4 @@ def _require_free(host: str, port: int) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise UserError(
-            f"{host} port {port} cannot be had: {error.strerror}. `--port {port + 1}` tries "
-            "another port, `--host` another address of this machine."
-        ) from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
-
-
-def _url(host: str, port: int) -> str:
-    shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}"
+        raise not_had(host, port, error) from None

@@ -10,6 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from fishline.core.errors import UserError
 from fishline.core.text import many, text
+from fishline.models.devices import find_device
 from fishline.serving import predict
 from fishline.serving.app import answers as app_answers
 from fishline.serving.app import models as app_models
@@ -96,7 +97,7 @@ def offered() -> list[Choice]:
 @st.cache_resource(max_entries=KEPT, show_spinner="Loading the model …")
 def load(name: str, state: str) -> Model:
     """The model `name`; `state` differs when the name stands for another."""
-    return Model(predict.load(name))
+    return Model(predict.load(name, find_device("auto")))  # by torch, which Grad-CAM needs
 
 
 def ask(

@@ -23,8 +23,7 @@ from fishline.core.text import text
 from fishline.data.photo_files import read
 from fishline.data.prepare.manifest import REJECTED
 from fishline.data.remote_files import is_url
-from fishline.models.novelty import UNKNOWN
-from fishline.models.taxonomy import FAMILY, GENUS, SPECIES
+from fishline.models.taxonomy import FAMILY, GENUS, SPECIES, UNKNOWN
 from fishline.serving.answer_table import schema
 from fishline.serving.app.answers import percent, ranked
 from fishline.serving.app.review import Item

@@ -10,8 +10,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from fishline.core.text import many, text
-from fishline.models.novelty import UNKNOWN
-from fishline.models.taxonomy import SPECIES
+from fishline.models.taxonomy import SPECIES, UNKNOWN
 from fishline.serving import predict
 from fishline.serving.app import answers as app_answers
 from fishline.serving.app.answers import Model, View, explain, percent, ranked

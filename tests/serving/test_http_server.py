@@ -1,0 +1,117 @@
+"""`fishline serve`: a model in a file, asked over HTTP."""
+
+import base64
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from fishline.cli.main import main
+from fishline.models.onnx_export import export
+from fishline.models.trained_model import TrainedModel
+from fishline.serving.http_server import Server
+from fishline.serving.predictor import Predictor
+
+LIMIT = 100_000  # bytes of a request
+JSON = {"Content-Type": "application/json"}
+
+
+def photograph(number: int) -> str:
+    pixels, file = np.random.default_rng(number).integers(0, 256, (60, 80, 3), np.uint8), BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.fixture(scope="module")
+def file(make_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    export(TrainedModel.load(make_model(folder / "model")), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def connection(file: Path) -> Iterator[http.client.HTTPConnection]:
+    """To a server in this process; opened again where the server closed it."""
+    with Server(("127.0.0.1", 0), Predictor(file, paths=False), LIMIT) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        yield connection
+        connection.close()
+        server.shutdown()
+        thread.join()
+
+
+def post(
+    connection: http.client.HTTPConnection,
+    body: object,
+    path: str = "/invocations",
+    headers: dict[str, str] = JSON,
+) -> tuple[int, dict[str, Any]]:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    connection.request("POST", path, content, headers)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def test_answers_are_the_predictors(connection: http.client.HTTPConnection, file: Path) -> None:
+    asked = [photograph(number) for number in range(3)]
+    for some in (asked, asked[:1]):  # over one connection
+        status, answer = post(connection, {"inputs": [*some, "nothing!", None, str(file)]})
+        *good, nonsense, nothing, path = answer["predictions"]
+        assert status == 200
+        assert good == [answer.as_dict() for answer in Predictor(file).predict(some)]
+        assert nonsense["species"] is None and nonsense["error"].startswith("not base64")
+        assert nothing["error"].startswith("no bytes or base64")
+        assert path["error"].startswith("not base64")  # what files there are is nobody's business
+    status, answer = post(connection, {"inputs": asked, "params": {"only": ["Trout"]}})
+    assert [row["species"] for row in answer["predictions"]] == ["Trout"] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"{", 400, "the body is no JSON"),
+        (b"\xff", 400, "the body is no JSON"),
+        (b"[" * 50_000, 400, "the body is no JSON"),
+        ([], 400, "the body must be"),
+        ({"inputs": "abc"}, 400, "the body must be"),
+        ({"inputs": [], "params": ["only"]}, 400, "params must be an object"),
+        ({"inputs": [], "params": {"only": "Trout"}}, 400, "params must be an object"),
+        ({"inputs": [], "params": {"only": ["Cod"]}}, 400, "does not know 'Cod'; it knows Bream"),
+        (b" " * (LIMIT + 1), 413, f"{LIMIT + 1} bytes; the limit is {LIMIT}"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_no_request_is_refused(
+    connection: http.client.HTTPConnection, body: object, status: int, said: str
+) -> None:
+    found, answer = post(connection, body)
+    assert (found, answer["error_code"]) == (status, "BAD_REQUEST")
+    assert said in answer["message"]
+
+
+def test_what_is_asked_otherwise_is_refused(connection: http.client.HTTPConnection) -> None:
+    body = {"inputs": [photograph(0)]}
+    assert post(connection, body, "/elsewhere")[0] == 404
+    assert post(connection, body, headers={"Content-Type": "text/plain"})[0] == 415
+    assert post(connection, body, headers={**JSON, "Content-Length": "-1"})[0] == 411
+    for path, status in {"/health": 200, "/ping": 200, "/": 404}.items():
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert (answer.status, bool(json.loads(answer.read()))) == (status, True)
+
+
+def test_an_address_that_is_taken_is_a_message(
+    connection: http.client.HTTPConnection, file: Path
+) -> None:
+    done = CliRunner().invoke(main, ["serve", str(file), "--port", str(connection.port)])
+    assert (done.exit_code, "cannot be had: Address already in use" in done.output) == (1, True)
