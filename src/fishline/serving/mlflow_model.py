@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from fishline.core.errors import UserError
+from fishline.core.yaml_files import read_yaml
 from fishline.models.devices import find_device
 from fishline.serving.predictor import Predictor
 
@@ -27,7 +30,8 @@ class PhotographModel(PythonModel):
         # Off unless the server's owner says so: a client could find out what files there are.
         paths = os.environ.get("FISHLINE_SERVE_PATHS", "false").lower() in ("1", "true")
         folder = Path(context.artifacts["model"])
-        self.predictor = Predictor(folder, find_device("auto"), paths)
+        self.predictor = Predictor(folder, find_device("auto"), paths, _version(folder.parents[1]))
+        self.predictor.record("serve")
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None
@@ -35,17 +39,30 @@ class PhotographModel(PythonModel):
         """A row per photograph: species, probability, probabilities, error, rank; see Answer.
 
         Args:
-            params: `only`, the species that the answers are among; all if empty.
+            params: `only`, the species that the answers are among, all if empty; and `place`, for
+                the log of answers.
 
         Raises:
             MlflowException: the model does not know one of them.
         """
+        params = params or {}
         try:
-            predictor = self.predictor.among((params or {}).get("only", ()))
+            predictor = self.predictor.among(params.get("only", ()))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(error.message) from None
+        if predictor.recorder and params.get("place"):
+            predictor.recorder = replace(predictor.recorder, place=params["place"])
         answers = predictor.predict(model_input["photograph"])
         return pd.DataFrame([answer.as_dict() for answer in answers], dtype=object)
+
+
+def _version(folder: Path) -> str | None:
+    """As what the model in `folder` is registered, if MLflow has noted it there."""
+    note = folder / REGISTERED_MODEL_META_FILE_NAME
+    if not note.is_file():
+        return None
+    known = read_yaml(note)
+    return f"{known['model_name']}/{known['model_version']}"
 
 
 set_model(PhotographModel())

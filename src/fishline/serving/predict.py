@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 import torch
@@ -18,6 +18,9 @@ from fishline.models.novelty import UNKNOWN
 from fishline.models.taxonomy import SPECIES
 from fishline.serving.photographs import names, photograph, readers
 from fishline.serving.predictor import Answer, Predictor
+
+if TYPE_CHECKING:
+    from fishline.serving.recorder import Source
 
 Form = Literal["text", "json", "csv"]
 
@@ -48,6 +51,7 @@ def predict(sources: Sequence[str], model: str, form: Form, only: Sequence[str] 
     for file, (_, answer) in zip(files, answers, strict=True):
         tqdm.write(write(file, answer), end="")
         failed += answer.error is not None
+    predictor.flush()
     if failed:
         click.echo(f"{failed} of {len(files)} photographs could not be read", err=True)
     return failed
@@ -85,17 +89,20 @@ def network_threads() -> int:
     return max(1, (os.cpu_count() or 1) // 4)
 
 
-def load(model: str, device: str | None = None) -> Predictor:
+def load(model: str, device: str | None = None, source: Source = "predict") -> Predictor:
     """The model that `model` names, with as many threads as decoding leaves it.
 
     Args:
         device: the best that there is, if None.
+        source: who asks, for the log of answers.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or the log cannot be had.
     """
     torch.set_num_threads(network_threads())
-    return Predictor.load(model, device)
+    predictor = Predictor.load(model, device)
+    predictor.record(source)
+    return predictor
 
 
 def _writer(form: Form, species: Sequence[str]) -> Callable[[str, Answer], str]:

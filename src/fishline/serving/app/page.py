@@ -96,7 +96,7 @@ def offered() -> list[Choice]:
 @st.cache_resource(max_entries=KEPT, show_spinner="Loading the model …")
 def load(name: str, state: str) -> Model:
     """The model `name`; `state` differs when the name stands for another."""
-    return Model(predict.load(name))
+    return Model(predict.load(name, source="app"))
 
 
 def ask(
