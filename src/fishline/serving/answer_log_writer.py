@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import threading
 from collections import deque
 from dataclasses import replace
+from types import FrameType
 
 import click
 
@@ -36,7 +38,8 @@ class Writer:
         self._rows = self._bytes = 0  # of what waits
         self._lost = 0  # rows
         self._thread: threading.Thread | None = None
-        self._ending = False
+        self._ending = self._tried = False
+        self._failures = 0  # one after the other
 
     def put(self, batch: Batch) -> None:
         """Have these rows written soon; they are dropped if too many wait already."""
@@ -62,7 +65,7 @@ class Writer:
         if thread:
             thread.join(AT_EXIT)
         with self._changed:
-            self._ending = False
+            self._ending = self._tried = False
 
     @property
     def missing(self) -> int:
@@ -70,38 +73,39 @@ class Writer:
         return self._file.unwritten + self._rows + self._lost
 
     def _run(self) -> None:
-        pause, failures = 0.0, 0
-        while self._take(pause, failures):
+        pause = 0.0
+        while self._take(pause):
             try:
                 self._file.write()
             except Exception as error:  # of whatever library the file system uses
-                failures += 1
-                pause = min(SECONDS * 2**failures, LONGEST)
-                if failures == 1:
-                    _warn(
-                        f"the log {self.url} cannot be written ({reason(error)}). Answers go on, "
-                        f"and up to {MOST:,} of them wait until it can"
-                    )
-                continue
-            if failures:
-                _warn(f"the log {self.url} is written again, without {self._lost:,} answers")
-            failures, pause = 0, 0.0 if self._file.full else SECONDS
+                self._failed(error)
+                pause = min(SECONDS * 2**self._failures, LONGEST)
+            else:
+                if self._failures:
+                    _warn(f"the log {self.url} is written again, without {self._lost:,} answers")
+                self._failures, pause = 0, 0.0 if self._file.full else SECONDS
 
-    def _take(self, pause: float, failures: int) -> bool:
+    def _take(self, pause: float) -> bool:
         """Wait for rows, and have the file take them; False where this thread ends."""
         with self._changed:
             self._changed.wait_for(lambda: self._ending, pause)
             self._changed.wait_for(lambda: self._ending or self._waiting or self._file.unwritten)
-            before = len(self._waiting)
             while self._waiting and self._file.takes(self._waiting[0]):
                 batch = self._waiting.popleft()
                 self._rows -= batch.size
                 self._bytes -= batch.bytes
-            nothing_new = len(self._waiting) == before
-            if self._ending and nothing_new and (failures or not self._file.unwritten):
+            if self._ending and (self._tried or not self._file.unwritten):
                 self._thread = None
-                return False
-            return True
+            return self._thread is not None
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        self._tried = self._ending  # once more at the end
+        if self._failures == 1:
+            _warn(
+                f"the log {self.url} cannot be written ({reason(error)}). Answers go on, and up to "
+                f"{MOST:,} of them wait until it can"
+            )
 
 
 _WRITERS: dict[tuple[int, str], Writer] = {}
@@ -113,13 +117,41 @@ def writer(url: str) -> Writer:
     return _WRITERS.get(own) or _WRITERS.setdefault(own, Writer(url))
 
 
+def _own() -> list[Writer]:
+    return [each for (process, _), each in _WRITERS.items() if process == os.getpid()]
+
+
 @atexit.register
 def _at_exit() -> None:
-    for (process, url), each in _WRITERS.items():
-        if process == os.getpid():
+    for each in _own():
+        each.flush()
+        if each.missing:
+            _warn(f"{each.missing:,} answers are not in the log {each.url}")
+
+
+def flush_on_sigterm() -> None:
+    """Have SIGTERM flush, too, before it does what it did so far.
+
+    uvicorn, which serves models for MLflow, ends in order and then by that signal, as whoever
+    started it expects: `atexit` is not asked then.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if (
+        before in (None, signal.SIG_IGN)
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        return
+
+    def flush_and_go_on(number: int, frame: FrameType | None) -> None:
+        for each in _own():
             each.flush()
-            if each.missing:
-                _warn(f"{each.missing:,} answers are not in the log {url}")
+        if callable(before):
+            before(number, frame)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, flush_and_go_on)
 
 
 def _warn(what: str) -> None:

@@ -17,7 +17,7 @@ from fishline.data.remote_files import is_url, open_files
 from fishline.models.taxonomy import SPECIES
 from fishline.serving.answer_log import LOG, SCHEMA, project
 from fishline.serving.answer_log_file import Batch
-from fishline.serving.answer_log_writer import writer
+from fishline.serving.answer_log_writer import flush_on_sigterm, writer
 from fishline.serving.photographs import shown
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Recorder:
             raise UserError(f"{KEEP} is {keep!r}; it must be unsure or all, or not be set")
         if not (room.isascii() and room.isdigit()):
             raise UserError(f"{ROOM} is {room!r}; it must be a number of megabytes, as {MEGABYTES}")
+        if source == "serve":
+            flush_on_sigterm()
         return cls(url, source, os.environ.get(PLACE, ""), keep, int(room) * 10**6)
 
     def add(
