@@ -378,6 +378,19 @@ def test_a_remote_that_says_nothing(project: Path, monkeypatch: pytest.MonkeyPat
         within(5, lambda: 1 / 0)
 
 
+def test_a_log_that_cannot_be_written(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FISHLINE_LOG", raising=False)
+    assert ask("answer log").state == "ok"
+    monkeypatch.setenv("FISHLINE_LOG", str(project / "params.yaml"))
+    assert ask("answer log").state == "warning"
+    monkeypatch.setenv("FISHLINE_LOG", str(project / "log"))
+    monkeypatch.setenv("FISHLINE_LOG_PICTURES", "unsure")
+    assert "photographs: unsure, up to 1,000 MB" in ask("answer log").found
+    assert not (project / "log").exists()
+    monkeypatch.setenv("FISHLINE_LOG_PICTURES", "some")
+    assert ask("answer log").state == "failure"
+
+
 def test_a_check_that_breaks_off_is_a_failure(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,7 +85,7 @@ def test_answers_are_the_predictors(connection: http.client.HTTPConnection, file
         ([], 400, "the body must be"),
         ({"inputs": "abc"}, 400, "the body must be"),
         ({"inputs": [], "params": ["only"]}, 400, "params must be an object"),
-        ({"inputs": [], "params": {"only": "Trout"}}, 400, "params must be an object"),
+        ({"inputs": [], "params": {"only": "Trout"}}, 400, "params.only must be a list"),
         ({"inputs": [], "params": {"only": ["Cod"]}}, 400, "does not know 'Cod'; it knows Bream"),
         (b" " * (LIMIT + 1), 413, f"{LIMIT + 1} bytes; the limit is {LIMIT}"),
     ],

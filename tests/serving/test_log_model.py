@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from PIL import Image
 
 from fishline.models.trained_model import TrainedModel
 from fishline.serving import log_model
+from fishline.serving.answer_log import read_log
 from fishline.serving.predictor import Predictor
 from fishline.tracking import store, versions
 
@@ -73,7 +75,7 @@ def test_it_says_what_it_is(version: versions.Version, folder: Path) -> None:
     assert [column.name for column in info.signature.inputs] == ["photograph"]
     outputs = ["species", "probability", "probabilities", "error", "rank"]
     assert [column.name for column in info.signature.outputs] == outputs
-    assert [param.name for param in info.signature.params] == ["only"]
+    assert [param.name for param in info.signature.params] == ["only", "place"]
 
 
 def test_no_pickle_and_pinned_requirements(folder: Path) -> None:
@@ -128,6 +130,27 @@ def test_it_reads_no_files_unless_its_owner_says_so(
     rows = served.predict(pd.DataFrame({"photograph": [str(photographs[0]), "/no/such.png"]}))
     assert rows["species"].tolist() == [None, None]
     assert all(error.startswith("not base64: ") for error in rows["error"])
+
+
+def test_it_logs_what_it_answers(
+    folder: Path, photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the name that it is registered as, and at the place that a request names."""
+    monkeypatch.setenv("FISHLINE_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("FISHLINE_PLACE", "quay")
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        served = mlflow.pyfunc.load_model(str(folder))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    rows = pd.DataFrame({"photograph": [path.read_bytes() for path in photographs]})
+    served.predict(rows)
+    served.predict(rows, params={"place": "MV Test", "only": ["Trout"]})
+    served.unwrap_python_model().predictor.flush()
+    logged = read_log(str(tmp_path / "log")).to_pandas()
+    assert logged["place"].tolist() == ["quay"] * 3 + ["MV Test"] * 3
+    assert set(logged["model"]) == {"fish-base/1"}
+    assert set(logged["source"]) == {"serve"}
 
 
 Post = Callable[[object], tuple[int, dict[str, Any]]]

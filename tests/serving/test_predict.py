@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fishline.cli.main import main
+from fishline.serving.answer_log import read_log
 from fishline.serving.predict import read_only
 
 Tree = Callable[[Path, Mapping[str, int]], list[str]]
@@ -50,6 +51,16 @@ def test_text(project: Path) -> None:
     assert done.stderr.startswith("model knows Bream, Shrimp, Trout; any other fish may be taken")
     assert "1 of 4 photographs could not be read" in done.stderr
     assert done.exit_code == 1
+
+
+def test_answers_are_logged_with_the_place(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FISHLINE_LOG", "log")
+    monkeypatch.setenv("FISHLINE_PLACE", "elsewhere")
+    assert call("--place", "MV Test", "photos").exit_code == 1
+    rows = read_log("log").to_pylist()
+    assert [row["error"] is None for row in rows] == [True] * 3 + [False]
+    found = {(row["source"], row["place"], row["model"]) for row in rows}
+    assert found == {("predict", "MV Test", "model")}
 
 
 def test_json_lines(project: Path) -> None:

@@ -6,6 +6,7 @@ Thin: each command imports its module when it is called.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,22 @@ from typing import Literal
 import click
 
 from fishline.cli.help import InProject, WithStore, require_store
+
+
+def _set_place(context: click.Context, option: click.Parameter, place: str | None) -> None:
+    """By the environment, which workers have, too."""
+    if place is not None:
+        if not os.environ.get("FISHLINE_LOG"):
+            raise click.UsageError("--place is for the log of answers: set FISHLINE_LOG")
+        os.environ["FISHLINE_PLACE"] = place
+
+
+place = click.option(
+    "--place",
+    callback=_set_place,
+    expose_value=False,
+    help="For the log of answers: where this is, such as a vessel. [default: $FISHLINE_PLACE]",
+)
 
 
 @click.command()
@@ -44,6 +61,7 @@ from fishline.cli.help import InProject, WithStore, require_store
     help="What computes the table: this machine, or Ray's cluster at $RAY_ADDRESS. "
     "[default: $FISHLINE_ENGINE, else local]",
 )
+@place
 def predict(
     sources: tuple[str, ...],
     model: str | None,
@@ -123,6 +141,7 @@ def serve(model: Path, host: str, port: int, max_body_mb: int) -> None:
     type=click.IntRange(1, 256),
     help="The largest photograph that is taken.",
 )
+@place
 def app(host: str, port: int, max_upload_mb: int) -> None:
     """Open a page to drop photographs on.
 

@@ -99,7 +99,7 @@ class OnnxModel:
         Args:
             only: the species that there can be, if not all: the probabilities of others are 0.
         """
-        names = ["logits", "distance", "unknown"]
+        names = ["logits", "distance", "unknown", "features"]
         rows = in_threads(lambda image: self._session.run(names, {"pixels": image[None]}), pixels)
-        logits, distances, far = map(np.concatenate, zip(*rows, strict=True))
-        return predictions(logits, distances.astype(np.float64), far, self.config, only)
+        logits, distances, far, features = map(np.concatenate, zip(*rows, strict=True))
+        return predictions(logits, distances.astype(np.float64), far, features, self.config, only)

@@ -54,12 +54,14 @@ class Predictions:
     probabilities: float64 (n, species), calibrated: logits by `ModelConfig.temperature`
     distances:     float64 (n,), from what is known, see novelty.py
     answers:       what it says: a species, genus or family, or "unknown"
+    features:      float32 (n, d), what the last layer was given; of any length
     """
 
     logits: npt.NDArray[np.float32]
     probabilities: Floats
     distances: Floats
     answers: Answers
+    features: npt.NDArray[np.float32]
 
     @property
     def unknown(self) -> npt.NDArray[np.bool_]:
@@ -87,6 +89,7 @@ def predictions(
     logits: npt.NDArray[np.float32],
     distances: Floats,
     far: Bools,
+    features: npt.NDArray[np.float32],
     config: Labels,
     only: Collection[str] = (),
 ) -> Predictions:
@@ -96,13 +99,14 @@ def predictions(
         logits: float32 (n, species)
         distances: float64 (n,)
         far: bool (n,), which of these are over the limit.
+        features: float32 (n, d)
         only: the species that there can be, if not all: the probabilities of others are 0.
     """
     possible = np.array([not only or name in only for name in config.species])
     scaled = np.where(possible, logits.astype(np.float64) / config.temperature, -np.inf)
     shares = np.exp(scaled - scaled.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
-    return Predictions(logits, shares, distances, choose(shares, far, config))
+    return Predictions(logits, shares, distances, choose(shares, far, config), features)
 
 
 def choose(probabilities: Floats, far: Bools, config: Labels) -> Answers:

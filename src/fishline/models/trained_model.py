@@ -118,9 +118,10 @@ class TrainedModel:
         Args:
             only: the species that there can be, if not all: those of others are 0.
         """
-        logits = self.logits(embeddings).numpy()
-        distances = self.detector.distances(embeddings.numpy())
-        return predictions(logits, distances, distances > self.detector.limit, self.config, only)
+        logits, features = self.logits(embeddings).numpy(), embeddings.numpy()
+        distances = self.detector.distances(features)
+        far = distances > self.detector.limit
+        return predictions(logits, distances, far, features, self.config, only)
 
     def ask(self, pixels: npt.NDArray[np.uint8], only: Collection[str] = ()) -> Predictions:
         """What it makes of uint8 (b, size, size, 3).

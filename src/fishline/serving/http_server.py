@@ -39,6 +39,7 @@ def serve(model: Path, host: str, port: int, max_body_mb: int) -> None:
         UserError: there is no such model, or the address cannot be had.
     """
     predictor = Predictor(model, paths=False)
+    predictor.record("serve")
     try:
         server = Server((host, port), predictor, max_body_mb * 2**20)
     except OSError as error:
@@ -123,11 +124,13 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _answer(self, body: bytes) -> list[dict[str, object]]:
-        photographs, only = _asked(body)
+        photographs, only, place = _asked(body)
         try:
             predictor = self.server.predictor.among(only)
         except UserError as error:
             raise _Refused(HTTPStatus.BAD_REQUEST, error.message) from None
+        if place:
+            predictor = predictor.at(place)
         with self.server.turns:
             return [answer.as_dict() for answer in predictor.predict(photographs)]
 
@@ -146,8 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _asked(body: bytes) -> tuple[list[Any], list[str]]:
-    """The photographs of a request, and the species that its answers are among."""
+def _asked(body: bytes) -> tuple[list[Any], list[str], str]:
+    """The photographs of a request, the species that its answers are among, and the place."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -156,10 +159,14 @@ def _asked(body: bytes) -> tuple[list[Any], list[str]]:
         wanted = '{"inputs": [a photograph in base64, …], "params": {"only": [a species, …]}}'
         raise _Refused(HTTPStatus.BAD_REQUEST, f"the body must be {wanted}; params may be missing")
     params = asked.get("params") or {}
-    only = params.get("only", []) if isinstance(params, dict) else None
+    if not isinstance(params, dict):
+        raise _Refused(HTTPStatus.BAD_REQUEST, "params must be an object")
+    only, place = params.get("only", []), params.get("place", "")
     if not isinstance(only, list) or not all(isinstance(name, str) for name in only):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "params must be an object with a list, only")
-    return asked["inputs"], only
+        raise _Refused(HTTPStatus.BAD_REQUEST, "params.only must be a list of species")
+    if not isinstance(place, str):
+        raise _Refused(HTTPStatus.BAD_REQUEST, "params.place must be a text")
+    return asked["inputs"], only, place
 
 
 def is_loopback(host: str) -> bool:

@@ -42,7 +42,12 @@ SIGNATURE = ModelSignature(
             ColSpec(DataType.string, "rank", required=False),
         ]
     ),
-    params=ParamSchema([ParamSpec("only", DataType.string, [], shape=(-1,))]),
+    params=ParamSchema(
+        [
+            ParamSpec("only", DataType.string, [], shape=(-1,)),
+            ParamSpec("place", DataType.string, ""),
+        ]
+    ),
 )
 
 

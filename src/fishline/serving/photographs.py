@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
 
 from fishline.core.errors import UserError
 from fishline.data import remote_files
-from fishline.data.photo_files import find_images
+from fishline.data.photo_files import find_images, image_endings
 from fishline.data.remote_files import THREADS, RemoteFile, is_url
 
 LIST = ".txt"  # how the name of a list of photographs ends
@@ -65,3 +68,13 @@ def shown(name: str) -> str:
 def readers(names: Iterable[str]) -> int:
     """How many threads for each processor read and decode them."""
     return THREADS if any(map(is_url, names)) else 1
+
+
+def ending(name: str, content: bytes) -> str:
+    """How the file of a photograph with this content should end, whatever it was called."""
+    ending = PurePosixPath(name).suffix.lower()
+    if ending in image_endings():
+        return ending
+    with Image.open(io.BytesIO(content)) as image:
+        kind = image.format
+    return next(e for e, name in Image.registered_extensions().items() if name == kind)

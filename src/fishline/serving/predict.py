@@ -21,6 +21,8 @@ from fishline.serving.predictor import Answer, Predictor
 if TYPE_CHECKING:
     import torch
 
+    from fishline.serving.recorder import Source
+
 Form = Literal["text", "json", "csv"]
 
 
@@ -50,6 +52,7 @@ def predict(sources: Sequence[str], model: str, form: Form, only: Sequence[str] 
     for file, (_, answer) in zip(files, answers, strict=True):
         tqdm.write(write(file, answer), end="")
         failed += answer.error is not None
+    predictor.flush()
     if failed:
         click.echo(f"{failed} of {len(files)} photographs could not be read", err=True)
     return failed
@@ -87,20 +90,24 @@ def network_threads() -> int:
     return max(1, (os.cpu_count() or 1) // 4)
 
 
-def load(model: str, device: torch.device | str | None = None) -> Predictor:
+def load(
+    model: str, device: torch.device | str | None = None, source: Source = "predict"
+) -> Predictor:
     """The model that `model` names, with as many threads as decoding leaves it.
 
     Args:
         device: as of `Predictor.load`.
+        source: who asks, for the log of answers.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or the log cannot be had.
     """
     predictor = Predictor.load(model, device)
     if not isinstance(predictor.model, OnnxModel):
         import torch
 
         torch.set_num_threads(network_threads())
+    predictor.record(source)
     return predictor
 
 

@@ -50,6 +50,7 @@ def predict_table(
         ) as bar:
             for number in table.append(answers):
                 bar.update(number)
+        predictor.flush()
         failed = table.unread()
     unread = f", {failed:,} of them not read (column error)" if failed else ""
     click.echo(f"{out}: {len(answered) + len(remaining):,} photographs{unread}", err=True)

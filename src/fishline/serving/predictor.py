@@ -9,17 +9,20 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fishline.core.errors import UserError, needs_train
 from fishline.core.parallel import in_threads
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from fishline.models.trained_model import TrainedModel
+    from fishline.serving.recorder import Recorder, Source
 
 BATCH = 32  # photographs: more are no quicker on a processor
 DATA_URL = re.compile(r"data:[^,]*;base64,")
@@ -69,6 +73,32 @@ class Answer:
         return asdict(self)
 
 
+class _Decoded(NamedTuple):
+    """A photograph as pixels, or why there are none."""
+
+    photograph: Photograph
+    digest: str | None
+    pixels: Pixels | None
+    error: str | None
+    seconds: float
+
+
+class Answered(NamedTuple):
+    """An answer, and what is behind it.
+
+    digest:   SHA-256 of the photograph's file, None if that cannot be read
+    distance: from what is known, see novelty.py; None on an error, and so are
+    features: float32 (d,), what the last layer was given
+    seconds:  that went into it: reading, decoding, its share of the network's time
+    """
+
+    digest: str | None
+    answer: Answer
+    distance: float | None
+    features: npt.NDArray[np.float32] | None
+    seconds: float
+
+
 class Predictor:
     """A model, ready to be asked.
 
@@ -93,6 +123,7 @@ class Predictor:
         self.model = _load(source, device)
         self.version = version or str(source)
         self.only: tuple[str, ...] = ()
+        self.recorder: Recorder | None = None
         self._paths = paths
 
     @classmethod
@@ -143,6 +174,29 @@ class Predictor:
         chosen.only = tuple(name for name in self.species if name in species)
         return chosen
 
+    def record(self, source: Source) -> None:
+        """Put answers into the log of answers, if the environment names one; see recorder.py.
+
+        Raises:
+            UserError: as of `Recorder.from_environment`.
+        """
+        if os.environ.get("FISHLINE_LOG"):
+            with needs_train("to log answers"):
+                from fishline.serving.recorder import Recorder  # loads pyarrow
+            self.recorder = Recorder.from_environment(source)
+
+    def at(self, place: str) -> Predictor:
+        """The same model, whose answers the log has as of `place`, such as a vessel."""
+        moved = copy(self)
+        if self.recorder:
+            moved.recorder = replace(self.recorder, place=place)
+        return moved
+
+    def flush(self) -> None:
+        """Wait until the log has the answers that were given."""
+        if self.recorder:
+            self.recorder.flush()
+
     def move_to_best_device(self) -> None:
         """To a GPU of this process, if it has one and the model runs on it."""
         if isinstance(self.model, OnnxModel):
@@ -174,36 +228,49 @@ class Predictor:
         """
         decoded = in_threads(self._decode, photographs, threads)
         while batch := list(islice(decoded, BATCH)):
-            answers = self._answer([pixels for _, pixels in batch])
-            yield from zip((digest for digest, _ in batch), answers, strict=True)
+            answered = self._answer(batch)
+            if self.recorder:
+                self.recorder.add(self, answered, [each.photograph for each in batch])
+            yield from ((each.digest, each.answer) for each in answered)
 
-    def _decode(self, photograph: Photograph) -> tuple[str | None, Pixels | str]:
-        """The hash of the content, and the pixels, or why there are none."""
-        digest = None
+    def read(self, photograph: Photograph) -> bytes:
+        """What `content` gives for it, where this predictor may have it."""
+        return content(photograph, self._paths)
+
+    def _decode(self, photograph: Photograph) -> _Decoded:
+        start, digest = perf_counter(), None
         try:
-            file = content(photograph, self._paths)
+            file = self.read(photograph)
             digest = hashlib.sha256(file).hexdigest()
-            return digest, decode(file, self.model.config.image_size).pixels
+            pixels = decode(file, self.model.config.image_size).pixels
+            return _Decoded(photograph, digest, pixels, None, perf_counter() - start)
         except UserError:  # not of this photograph alone
             raise
         except Exception as error:  # a decoder may raise anything on a broken file
-            return digest, reason(error)
+            return _Decoded(photograph, digest, None, reason(error), perf_counter() - start)
 
-    def _answer(self, batch: list[Pixels | str]) -> Iterator[Answer]:
-        decoded = [pixels for pixels in batch if not isinstance(pixels, str)]
-        answers = iter(self.answer_pixels(np.stack(decoded)) if decoded else [])
-        for pixels in batch:
-            yield Answer(None, None, None, pixels) if isinstance(pixels, str) else next(answers)
+    def _answer(self, batch: list[_Decoded]) -> list[Answered]:
+        start = perf_counter()
+        pixels = [each.pixels for each in batch if each.pixels is not None]
+        answers = iter(self.answer_pixels(np.stack(pixels)) if pixels else [])
+        share = (perf_counter() - start) / max(1, len(pixels))
+        return [
+            Answered(each.digest, Answer(None, None, None, each.error), None, None, each.seconds)
+            if each.pixels is None
+            else Answered(each.digest, *next(answers), each.seconds + share)
+            for each in batch
+        ]
 
-    def answer_pixels(self, pixels: Pixels) -> list[Answer]:
-        """Answers for uint8 (b, size, size, 3)."""
+    def answer_pixels(self, pixels: Pixels) -> list[tuple[Answer, float, npt.NDArray[np.float32]]]:
+        """Answers for uint8 (b, size, size, 3), each with distance and features float32 (d,)."""
         predictions = self.model.ask(pixels, self.only)
         said = predictions.answers
         columns = said.names, said.confidence.tolist(), predictions.probabilities, said.ranks
-        return [
+        answers = [
             Answer(name, share, dict(zip(self.species, row.tolist(), strict=True)), rank=rank)
             for name, share, row, rank in zip(*columns, strict=True)
         ]
+        return list(zip(answers, predictions.distances.tolist(), predictions.features, strict=True))
 
 
 def _load(source: Path, device: torch.device | str) -> TrainedModel | OnnxModel:

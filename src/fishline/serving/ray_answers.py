@@ -113,7 +113,9 @@ class _Worker:
     def __call__(self, block: pa.Table) -> pa.Table:
         names = [os.fsdecode(name) for name in block["file"].to_pylist()]
         answers = self._predictor.predict_hashed(map(photograph, names), self._threads)
-        return as_table(names, answers, self._predictor)
+        table = as_table(names, answers, self._predictor)
+        self._predictor.flush()  # Ray ends this process by force
+        return table
 
 
 def _explained(error: Any) -> UserError:

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,10 +18,17 @@ from streamlit.testing.v1 import AppTest
 
 from fishline.core.errors import UserError
 from fishline.data.decisions import PHOTOGRAPHS, decide, now, read_decisions, standing
+from fishline.serving.answer_log import SCHEMA
 from fishline.serving.answer_table import schema
 from fishline.serving.app import launch
 from fishline.serving.app.review import Item, make_decision
-from fishline.serving.app.review_sources import LABELS, doubtful_labels, dropped, unsure_answers
+from fishline.serving.app.review_sources import (
+    LABELS,
+    doubtful_labels,
+    dropped,
+    unsure_answers,
+    unsure_logged,
+)
 from fishline.serving.predictor import Answer
 
 ROOT = Path(__file__).parents[3]
@@ -174,6 +182,32 @@ def test_what_is_no_table_of_answers_is_a_message() -> None:
         unsure_answers(Path("other.parquet"), RAW, SPECIES, str)
 
 
+def log_answers(rows: list[tuple[str, float, bool]]) -> None:
+    """A log whose rows have answer and probability, and whether the photograph was kept."""
+    Path("log/_pictures").mkdir(parents=True)
+    table = []
+    for number, (answer, share, kept) in enumerate(rows):
+        name = f"{digest(number)}.png" if kept else ""
+        Path("log/_pictures", name or "none").write_bytes(photograph(number))
+        row = {"sha256": digest(number), "answer": answer, "model": "fish/1", "picture": name}
+        row |= {"rank": RANKS.get(answer, "species"), "probability": share}
+        row |= {"probabilities": [("Eel", 0.0), ("Trout", share), ("Bream", 1 - share)]}
+        table.append(row | {"time": datetime.now(UTC)})
+    pq.write_table(pa.Table.from_pylist(table * 2, SCHEMA), "log/rows.parquet")
+
+
+def test_unsure_answers_of_the_log_are_those_whose_photograph_was_kept() -> None:
+    unknown = "unknown"
+    log_answers(
+        [("Trout", 0.9, True), (unknown, 0.5, True), (unknown, 0.4, False), ("", 0.6, True)]
+    )
+    items = unsure_logged("log", SPECIES, lambda sha: None if sha == digest(3) else sha)
+    assert [item.content() for item in items] == [photograph(1), photograph(0)]
+    assert (items[0].species, items[0].model) == ("", "fish/1")
+    assert items[0].choices[:2] == (("Trout", 0.5), ("Bream", 0.5))
+    assert "does not know it" in items[0].why
+
+
 def test_dropped_photographs_come_with_the_least_sure_first() -> None:
     said = [Answer("Trout", 0.9, {"Trout": 0.9, "Bream": 0.1}), Answer(None, None, None, "bad"),
             Answer("unknown", 0.8, {"Trout": 0.2, "Bream": 0.8}, rank="unknown")]  # fmt: skip
@@ -282,6 +316,18 @@ def test_a_table_of_answers_is_chosen_from_those_of_the_project(page: AppTest) -
     assert shows(press(page, "Shrimp · 70.0 %")) == FILES[1]
     assert decided() == [("Ann A.", FILES[2], "Shrimp")]
     assert read_decisions()[-1].model == "fish/1"
+
+
+def test_a_photograph_that_the_log_kept_is_put_right(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FISHLINE_LOG", "log")
+    log_answers([("unknown", 0.5, True)])
+    page.segmented_control[0].set_value("Unsure answers")
+    page.run()
+    press(page, "Trout · 50.0 %")
+    assert decided() == [("Ann A.", f"{digest(0)}.png", "Trout")]
+    assert (PHOTOGRAPHS / f"{digest(0)}.png").read_bytes() == photograph(0)
 
 
 def test_a_dropped_photograph_is_kept_once_it_is_decided_on(

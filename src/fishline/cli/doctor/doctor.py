@@ -23,6 +23,7 @@ PROBES = {
     "environment": "machine.environment",
     "device": "machine.device",
     "engine": "machine.engine",
+    "answer log": "machine.answer_log",
     "git": "machine.repository",
     "disk": "machine.disks",
     "params.yaml": "project.parameters",

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fishline.cli.doctor.checks import Check, existing, failure, ok, warning
+from fishline.cli.doctor.checks import Check, existing, failure, ok, unwritable, warning
 from fishline.core.engine import ADDRESS, ENGINE, connect_to_ray, engine_name
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, commit_of, git
 from fishline.core.params import Device, load_params
 from fishline.core.text import many
+from fishline.data.remote_files import is_url
 
 LOCK = Path("requirements.txt")
 OLDEST = (3, 11)
@@ -126,6 +127,24 @@ def engine() -> Iterator[Check]:
             many(int(there.get("GPU", 0)), "GPU"),
         )
         yield ok(f"Ray {ray.__version__} at {os.environ[ADDRESS]}: {', '.join(has)}")
+
+
+def answer_log() -> Iterator[Check]:
+    """Where answers are logged, if they are."""
+    if not os.environ.get("FISHLINE_LOG"):
+        yield ok("none; FISHLINE_LOG=FOLDER keeps every answer, see docs/watch.md")
+        return
+    from fishline.serving.recorder import Recorder
+
+    recorder = Recorder.from_environment("predict")
+    pictures = f"photographs: {recorder.keep}, up to {recorder.room // 10**6:,} MB"
+    found = f"{recorder.url}, {pictures if recorder.keep else 'no photographs'}"
+    if is_url(recorder.url):
+        yield ok(f"{found}; not asked whether it can be written")
+    elif why := unwritable(Path(recorder.url)):
+        yield warning(why, "answers go on and are not logged: mend it, or set FISHLINE_LOG anew")
+    else:
+        yield ok(found)
 
 
 def _wanted() -> Device:

@@ -97,7 +97,8 @@ def offered() -> list[Choice]:
 @st.cache_resource(max_entries=KEPT, show_spinner="Loading the model …")
 def load(name: str, state: str) -> Model:
     """The model `name`; `state` differs when the name stands for another."""
-    return Model(predict.load(name, find_device("auto")))  # by torch, which Grad-CAM needs
+    # By torch, which Grad-CAM needs.
+    return Model(predict.load(name, find_device("auto"), source="app"))
 
 
 def ask(

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import io
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-
-from PIL import Image
 
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, git
 from fishline.data.decisions import Decision, now
-from fishline.data.photo_files import image_endings
+from fishline.serving.photographs import ending
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def make_decision(item: Item, content: bytes, species: str, reviewer: str) -> De
     """That `reviewer` says `species` of a photograph with this content, "" for none of them."""
     suggested = item.species or item.choices[0][0]
     kind = "none" if not species else "confirm" if species == suggested else "correct"
-    file = item.file if item.species else item.sha256 + _ending(item.file, content)
+    file = item.file if item.species else item.sha256 + ending(item.file, content)
     before = item.species
     return Decision(now(), reviewer, item.model, file, item.sha256, before, kind, species)
 
@@ -64,13 +60,3 @@ def default_reviewer() -> str:
     with suppress(KeyError, OSError, ImportError):
         return getpass.getuser()
     return ""
-
-
-def _ending(name: str, content: bytes) -> str:
-    """How the file of a photograph should end, whatever it was called."""
-    ending = PurePosixPath(name).suffix.lower()
-    if ending in image_endings():
-        return ending
-    with Image.open(io.BytesIO(content)) as image:
-        kind = image.format
-    return next(e for e, name in Image.registered_extensions().items() if name == kind)

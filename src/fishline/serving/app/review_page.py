@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from fishline.core.paths import CACHE
 from fishline.core.text import text
 from fishline.data.decisions import Decision, read_decisions, standing
 from fishline.data.prepare.manifest import photographs_by_digest
+from fishline.serving.answer_log import LOG
 from fishline.serving.app import review_sources as sources
 from fishline.serving.app.answers import explain
 from fishline.serving.app.page import MOST, ask, load, offered
@@ -68,31 +70,40 @@ def find_items(
     if source == DROPPED:
         return drop_items(params)
     root, table = Path(params.data.dir), sources.LABELS if source == LABELS else choose_table()
-    state = (table, _changed(table), _changed(CACHE / "manifest.csv"), bool(decided))
+    state = (table, _changed(Path(table)), _changed(CACHE / "manifest.csv"), bool(decided))
     if st.session_state.get("state") != state:
         if source == LABELS:
             found = sources.doubtful_labels(root, CACHE, params.species)
         else:
             name = partial(_open_name, photographs, decided)
-            found = sources.unsure_answers(table, root, params.species, name)
+            found = (
+                sources.unsure_answers(table, root, params.species, name)
+                if isinstance(table, Path)
+                else sources.unsure_logged(table, params.species, name)
+            )
         st.session_state.state, st.session_state.found = state, found
     items: list[Item] = st.session_state.found
     return items
 
 
-def choose_table() -> Path:
-    """One of the project's tables of answers: a visitor names no file.
+def choose_table() -> Path | str:
+    """One of the project's tables of answers, or the log's URL: a visitor names no file.
 
     Raises:
         UserError: there is none.
     """
-    tables = sources.tables()
+    log = os.environ.get(LOG)
+    tables: list[Path | str] = [*sources.tables(), *([log] if log else [])]
     if not tables:
         raise UserError(
             "There is no table of answers in the project's folder: `fishline predict FOLDER --out "
-            "answers.parquet` makes one"
+            f"answers.parquet` makes one. Nor is there a log of answers, which {LOG} names"
         )
-    return st.selectbox("Table of answers", tables)
+    return st.selectbox(
+        "Table of answers",
+        tables,
+        format_func=lambda table: str(table) if isinstance(table, Path) else f"the log, {table}",
+    )
 
 
 def drop_items(params: Params) -> list[Item]:

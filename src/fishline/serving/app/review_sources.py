@@ -1,7 +1,7 @@
 """Where photographs to be looked at come from: doubtful labels, unsure answers, what is dropped.
 
 Only files below the data folder are read, those of a table of answers, if their content is the one
-that was answered, and what was dropped on the page.
+that was answered, those that the log of answers kept, and what was dropped on the page.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from fishline.core.errors import UserError
@@ -24,6 +25,7 @@ from fishline.data.photo_files import read
 from fishline.data.prepare.manifest import REJECTED
 from fishline.data.remote_files import is_url
 from fishline.models.taxonomy import FAMILY, GENUS, SPECIES, UNKNOWN
+from fishline.serving.answer_log import PICTURES, read_log
 from fishline.serving.answer_table import schema
 from fishline.serving.app.answers import percent, ranked
 from fishline.serving.app.review import Item
@@ -32,6 +34,7 @@ from fishline.serving.predictor import Answer, content
 
 LABELS = PLOTS / "labels.csv"
 COLUMNS = "file species suggested probability suggested_probability reason".split()
+LOGGED = "sha256 answer rank probability probabilities model picture".split()
 ORDER = {UNKNOWN: 0, FAMILY: 1, GENUS: 2, SPECIES: 3}  # by rank: the less sure first
 MOST = 1000  # answers of a table, the least sure; once they are decided on, there may be more
 
@@ -80,14 +83,27 @@ def unsure_answers(
     try:
         answers = pads.dataset(table)
         found = answers.to_table(columns=["sha256", "rank", "probability", "error"]).to_pandas()
-        found = found[found["error"].isna()]
-        found = found.assign(name=found["sha256"].map(name), order=found["rank"].map(ORDER))
-        found = found.dropna(subset="name").sort_values(["order", "probability"], kind="stable")
-        order = found.drop_duplicates("name").index[:MOST]
-        rows = answers.take(pa.array(np.asarray(order, np.int64))).to_pylist()
+        rows = answers.take(_least_sure(found[found["error"].isna()], name)).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{table} is no table of answers: {error}") from None
     return [_answered(row, root, species) for row in rows]
+
+
+def unsure_logged(
+    url: str, species: Sequence[str], name: Callable[[str], str | None]
+) -> list[Item]:
+    """The least sure answers of the log at `url` whose photographs were kept; a photograph once.
+
+    Args:
+        name: as of `unsure_answers`.
+
+    Raises:
+        UserError: there is no log, or it cannot be read.
+    """
+    answers = read_log(url, columns=LOGGED)
+    answers = answers.filter(pc.not_equal(answers["picture"], ""))
+    order = _least_sure(answers.drop_columns("probabilities").to_pandas(), name)
+    return [_logged(row, url, species) for row in answers.take(order).to_pylist()]
 
 
 def dropped(
@@ -140,6 +156,29 @@ def _answered(row: Mapping[str, Any], root: Path, species: Sequence[str]) -> Ite
         row["model"],
         lambda: content(photograph(file)),
     )
+
+
+def _logged(row: Mapping[str, Any], url: str, species: Sequence[str]) -> Item:
+    """A row of the log of answers."""
+    shares = dict(row["probabilities"])
+    answer = Answer(row["answer"], row["probability"], shares, rank=row["rank"])
+    kept = f"{url.rstrip('/')}/{PICTURES}/{PurePosixPath(row['picture']).name}"
+    return Item(
+        row["picture"],
+        row["sha256"],
+        "",
+        _choices(ranked(answer), species),
+        _said(answer),
+        row["model"],
+        lambda: content(photograph(kept)),
+    )
+
+
+def _least_sure(found: pd.DataFrame, name: Callable[[str], str | None]) -> pa.Array:
+    """The rows to look at: the less sure first, of those that show one photograph the first."""
+    found = found.assign(name=found["sha256"].map(name), order=found["rank"].map(ORDER))
+    found = found.dropna(subset="name").sort_values(["order", "probability"], kind="stable")
+    return pa.array(np.asarray(found.drop_duplicates("name").index[:MOST], np.int64))
 
 
 def _choices(
