@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import click
 
+TRAIN = "pip install 'fishline[train]', or in a checkout `make env` and `source .venv/bin/activate`"
+
 
 class UserError(click.ClickException):
     """Shown as one message without a traceback; the process ends with exit code 1.
@@ -21,6 +23,5 @@ def needs_train(what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{what} needs fishline[train]: pip install 'fishline[train]', or in a checkout "
-            f"`make env` and `source .venv/bin/activate` ({error} in {sys.executable})"
+            f"{what} needs fishline[train]: {TRAIN} ({error} in {sys.executable})"
         ) from None

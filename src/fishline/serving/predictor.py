@@ -140,7 +140,7 @@ class Predictor:
         """
         if reference.endswith(onnx_model.SUFFIX):
             return cls(Path(reference))
-        with needs_train(f"to ask {reference}"):
+        with needs_train(f"asking {reference}"):
             from fishline.models.devices import find_device  # loads torch
         best = find_device("auto")
         if Path(reference, "model.json").is_file():
@@ -276,7 +276,7 @@ class Predictor:
 def _load(source: Path, device: torch.device | str) -> TrainedModel | OnnxModel:
     if source.suffix == onnx_model.SUFFIX:
         return OnnxModel.load(source)
-    with needs_train(f"to ask the model in {source}"):
+    with needs_train(f"asking {source}"):
         from fishline.models.trained_model import TrainedModel
     return TrainedModel.load(source, device)
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 import click
 
 from fishline.cli.doctor.checks import Check, failure
-from fishline.core.errors import UserError
+from fishline.core.errors import TRAIN, UserError
 
 PROBES = {
     "python": "machine.python",
@@ -50,7 +50,7 @@ def ask(name: str) -> list[Check]:
     except UserError as error:
         return [failure(error.message)]
     except ModuleNotFoundError as error:
-        return [failure(str(error), "`make env` makes the environment")]
+        return [failure(str(error), f"install fishline[train]: {TRAIN}")]
     except Exception as error:
         return [failure(f"{type(error).__name__}: {error}")]
 
