@@ -15,21 +15,19 @@ import click
 
 from fishline.cli.help import InProject, WithStore, require_store
 
-
-def _set_place(context: click.Context, option: click.Parameter, place: str | None) -> None:
-    """By the environment, which workers have, too."""
-    if place is not None:
-        if not os.environ.get("FISHLINE_LOG"):
-            raise click.UsageError("--place is for the log of answers: set FISHLINE_LOG")
-        os.environ["FISHLINE_PLACE"] = place
-
-
-place = click.option(
+PLACE = click.option(
     "--place",
-    callback=_set_place,
-    expose_value=False,
     help="For the log of answers: where this is, such as a vessel. [default: $FISHLINE_PLACE]",
 )
+
+
+def set_place(place: str | None) -> None:
+    """Have answers logged with `place`; by the environment, which workers have, too."""
+    if place is None:
+        return
+    if not os.environ.get("FISHLINE_LOG"):
+        raise click.UsageError("--place is for the log of answers: set FISHLINE_LOG")
+    os.environ["FISHLINE_PLACE"] = place
 
 
 @click.command()
@@ -61,7 +59,7 @@ place = click.option(
     help="What computes the table: this machine, or Ray's cluster at $RAY_ADDRESS. "
     "[default: $FISHLINE_ENGINE, else local]",
 )
-@place
+@PLACE
 def predict(
     sources: tuple[str, ...],
     model: str | None,
@@ -69,6 +67,7 @@ def predict(
     form: Literal["text", "json", "csv"],
     out: Path | None,
     engine: Literal["local", "ray"] | None,
+    place: str | None,
 ) -> None:
     """Say which species is on each photograph.
 
@@ -88,6 +87,7 @@ def predict(
         raise click.UsageError(f"--{form} is for what is printed, --out writes Parquet")
     if out and out.suffix != ".parquet":
         raise click.UsageError(f"--out {out}: name a table that ends in .parquet")
+    set_place(place)
     if model is None or not (model.endswith(".onnx") or Path(model).is_dir()):
         require_store()
     if model is None:
@@ -141,8 +141,8 @@ def serve(model: Path, host: str, port: int, max_body_mb: int) -> None:
     type=click.IntRange(1, 256),
     help="The largest photograph that is taken.",
 )
-@place
-def app(host: str, port: int, max_upload_mb: int) -> None:
+@PLACE
+def app(host: str, port: int, max_upload_mb: int, place: str | None) -> None:
     """Open a page to drop photographs on.
 
     It says what is on them, with each species' probability and what the model looked at. In a
@@ -152,6 +152,7 @@ def app(host: str, port: int, max_upload_mb: int) -> None:
     fishline app
     fishline app --port 8502
     """
+    set_place(place)
     from fishline.serving.app.launch import app
 
     app(host, port, max_upload_mb)

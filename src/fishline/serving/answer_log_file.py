@@ -87,7 +87,8 @@ class File:
             batch = self._pending[0]
             self._tables.append(batch.rows(self._keep(batch)))
             del self._pending[0]
-        table, file = pa.concat_tables(self._tables), pa.BufferOutputStream()
+        table, file = pa.concat_tables(self._tables).combine_chunks(), pa.BufferOutputStream()
+        self._tables = [table]  # thousands of small ones take long to be freed
         pq.write_table(table, file, compression="zstd", use_dictionary=REPEATED)
         path = f"{DAY}{self._day}/{self._name}-{self._number:06}.parquet"
         _write(self._url, path, file.getvalue().to_pybytes())

@@ -511,3 +511,16 @@ def test_without_streamlit_the_command_says_how_to_get_it(
     done = start()
     assert "pip install -e '.[app]'" in done.output
     assert (done.exit_code, "Traceback" in done.output) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"), [("", "none is kept"), ("unsure", "keeps those"), ("all", "keeps all")]
+)
+def test_visitors_are_told_whether_their_photographs_are_kept(
+    monkeypatch: pytest.MonkeyPatch, keep: str, said: str
+) -> None:
+    monkeypatch.setenv("FISHLINE_LOG_PICTURES", keep)
+    monkeypatch.setenv("FISHLINE_LOG", "")
+    assert "none is kept" in app_page.where_they_go()
+    monkeypatch.setenv("FISHLINE_LOG", "log")
+    assert said in app_page.where_they_go()

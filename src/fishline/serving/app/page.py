@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,11 +38,20 @@ def page() -> None:
     if files:
         show([ask(choice, model, files, only) for choice, model in chosen], files)
     else:
-        st.caption("They are held in the memory of the computer that runs this page; none is kept.")
+        st.caption(where_they_go())
     for choice, model in chosen:
         with st.expander(f"About {text(choice.name)}"):
             rows = app_models.about(choice, model.config).items()
             st.markdown("\n".join(f"- **{name}**: {text(value)}" for name, value in rows))
+
+
+def where_they_go() -> str:
+    """What becomes of the photographs, for whoever drops them."""
+    keep = os.environ.get("FISHLINE_LOG") and os.environ.get("FISHLINE_LOG_PICTURES")
+    if not keep:
+        return "They are held in the memory of the computer that runs this page; none is kept."
+    which = "all of them" if keep == "all" else "those whose species the model is unsure of"
+    return f"Whoever runs this page keeps {which}."
 
 
 def choose_models() -> list[tuple[Choice, Model]]:
