@@ -90,11 +90,11 @@ def accept_week(model: str | None, log: str | None, week: str, places: Collectio
     answers = _by(_week(log, week), read_reference(version))
     counts = answers["place"].value_counts()
     enough = [str(place) for place in counts.index[counts >= FEWEST]]
-    few = [f"'{place}'" for place in places if place not in enough]
+    few = [place for place in places if place not in enough]
     if few or not enough:
         raise UserError(
-            f"{', '.join(few) or 'no place'} has {FEWEST} photographs answered by {version} in "
-            f"{week}; {log} has that many of: {', '.join(map(repr, enough)) or 'none'}"
+            f"{', '.join(few) or 'every place'}: fewer than {FEWEST} photographs of {week} that "
+            f"{version} answered; {log} has so many of: {', '.join(enough) or 'no place'}"
         )
     accept(log, week, places or enough)
     for place in places or enough:
