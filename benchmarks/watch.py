@@ -12,8 +12,9 @@ alibi-detect's KSDrift has it, and a classifier that tells the two from each oth
 has a week of other shares of the species, drawn from Dirichlet(1): a change, but none of the
 model's.
 
-Then the changes, each in all photographs but for `a new species`: the median number of photographs
-after which each test alarms, as they come in one by one (looked at by the numbers in STEPS).
+Then, where there are photographs enough, how much of a change a small reference sees. Last, the
+changes, each in all photographs but for `a new species`: the median number of photographs after
+which each test alarms, as they come in one by one (looked at by the numbers in STEPS).
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from fishline.serving.answer_log import project
 
 STEPS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160)
 NEW = 0.1  # share of the new species
+WEEKLY, REFERENCES = 50, (20, 50, 100, 200, 400)
 Test = Callable[[Sample, Sample], float]
 
 
@@ -189,6 +191,22 @@ def delays(
         yield [name, *(_median(values) for values in found.values())]
 
 
+def powers(
+    plain: Sample, kinds: Mapping[str, Sample], repeats: int, seed: int
+) -> Iterator[list[str]]:
+    """The share of weeks of `WEEKLY` in which fishline's test alarms, by the reference's size."""
+    for name, come in kinds.items():
+        rng, shares = np.random.default_rng(seed), []
+        for size in REFERENCES:
+            found = []
+            for _ in range(repeats):
+                order = rng.permutation(len(plain))
+                week = of(come, order[size : size + WEEKLY])
+                found.append(ours(of(plain, order[:size]), week) < RATE / LOOKS)
+            shares.append(f"{np.mean(found):.0%}")
+        yield [name, *shares]
+
+
 def _median(values: list[float]) -> str:
     middle = float(np.median(values))
     caught = np.isfinite(values).mean()
@@ -220,6 +238,10 @@ def main() -> None:
     print(f"{len(plain)} photographs: alarms without a change, at {RATE / LOOKS:.2%} / 5 %\n")
     print_table([head, *false_alarms(plain, labels, chosen.weeks, chosen.seed)])
     kinds = {name: changed(model, test, change) for name, change in CHANGES.items()}
+    if len(test) >= WEEKLY + max(REFERENCES):
+        print(f"\nnoticed in a week of {WEEKLY}, by the number of photographs in the reference\n")
+        sizes = [f"{size}" for size in REFERENCES]
+        print_table([["", *sizes], *powers(plain, kinds, chosen.repeats, chosen.seed)])
     for role in active(params)[1:]:
         others = model_images(role, params)["test"]
         others = others.where(~others.table.duplicated("original"))
