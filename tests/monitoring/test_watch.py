@@ -122,6 +122,14 @@ def test_a_table_of_accepted_weeks_that_is_none_is_refused(log: Path) -> None:
         accepted.read_accepted(str(log))
 
 
+def test_weeks_of_a_log_in_a_bucket_are_accepted_there() -> None:
+    url = "memory://accepted/log"
+    accepted.accept(url, "2026-W40", ["Déck, 1"])
+    accepted.accept(url, "2025-W52", ["Déck, 1", ""])
+    assert accepted.read_accepted(url) == {"Déck, 1": ["2025-W52", "2026-W40"], "": ["2025-W52"]}
+    assert accepted.read_accepted("memory://nowhere") == {}
+
+
 def test_a_photograph_that_comes_again_counts_once_and_an_unread_one_apart(log: Path) -> None:
     some = rows("Deck", 12)
     unread = {"time": monday(THIS), "place": "Deck", "model_sha256": "m", "error": "no image"}

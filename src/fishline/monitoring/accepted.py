@@ -48,13 +48,23 @@ def accept(log: str, week: str, places: Iterable[str]) -> None:
 def _read(log: str) -> str:
     """The table as it is; "" if there is none."""
     try:
-        if not is_url(log):
-            file = Path(log) / FILE
-            return file.read_text(encoding="utf-8-sig") if file.is_file() else ""
-        files, path = open_files(f"{log.rstrip('/')}/{FILE}")
-        return str(files.cat_file(path), "utf-8-sig") if files.exists(path) else ""
+        if is_url(log):
+            return _content(log).decode("utf-8-sig")
+        file = Path(log) / FILE
+        return file.read_text(encoding="utf-8-sig") if file.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{log}/{FILE} cannot be read: {error}") from None
+
+
+def _content(url: str) -> bytes:
+    files, path = open_files(f"{url.rstrip('/')}/{FILE}")
+    try:
+        content: bytes = files.cat_file(path)
+    except FileNotFoundError:
+        return b""
+    except Exception as error:  # of whatever library the file system uses
+        raise explained(url, error) from None
+    return content
 
 
 def _write(log: str, text: str) -> None:
