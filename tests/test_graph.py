@@ -18,7 +18,7 @@ SOURCE = ROOT / "src/fishline"
 
 # Packages that no output of a stage depends on: what goes to MLflow, how a training is taken up
 # again (to the same bytes), messages. A change there must not retrain every model.
-PLUMBING = ("registry", "serving", "tracking")
+PLUMBING = ("monitoring", "registry", "serving", "tracking")
 # And what of core decides an output.
 CORE = ("text",)
 

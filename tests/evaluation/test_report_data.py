@@ -29,7 +29,9 @@ def test_run() -> TestRun:
     labels = torch.arange(3).numpy()
     empty = pd.DataFrame()
     found = classification_report(labels, labels, SPECIES)
-    return TestRun(TrainedModel(build(described), described), found, labels, empty, {}, empty)  # type: ignore[arg-type]
+    return TestRun(
+        TrainedModel(build(described), described), found, labels, empty, {}, empty, labels
+    )  # type: ignore[arg-type]
 
 
 def test_counts_of_images_and_photographs() -> None:

@@ -22,7 +22,7 @@ SECTIONS = {
     "Data": ["ingest", "species", "labels", "audit"],
     "Stages": [*stages.STAGES],
     "Models": [str(command.name) for command in models.COMMANDS],
-    "Use": ["predict", "serve", "app"],
+    "Use": ["predict", "serve", "app", "watch"],
     "More": ["queue", "curve", "completion"],
 }
 

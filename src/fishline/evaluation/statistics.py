@@ -88,10 +88,15 @@ def accuracy_interval(predictions: pd.DataFrame) -> Interval:
         predictions: columns group, species (true) and predicted; a row per image.
     """
     groups = group_of(predictions).nunique()
-    if not groups:
+    right = round(float(_right(predictions).mean()) * groups) if groups else 0
+    return wilson(right, groups)
+
+
+def wilson(right: int, trials: int) -> Interval:
+    """The 95 % interval of a share: `right` of `trials`, of which there may be none."""
+    if not trials:
         return 0.0, 1.0
-    right = round(float(_right(predictions).mean()) * groups)
-    interval = binomtest(right, groups).proportion_ci(0.95, method="wilson")
+    interval = binomtest(right, trials).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 

@@ -69,6 +69,7 @@ class TestRun:
                  probability of each species
     numbers:     calibration, and how specific answers are and how often right
     table:       what the split knows of each image
+    embeddings:  float32 (n, d), what the last layer is given
     """
 
     model: TrainedModel
@@ -77,6 +78,7 @@ class TestRun:
     predictions: pd.DataFrame
     numbers: dict[str, float]
     table: pd.DataFrame
+    embeddings: npt.NDArray[np.float32]
 
     @property
     def config(self) -> ModelConfig:
@@ -118,7 +120,8 @@ def evaluate_model(name: str, test: Images, device: torch.device) -> TestRun:
     )
     rounded = pd.DataFrame(predictions.probabilities.round(6), columns=list(test.species))
     table = pd.concat([table, rounded], axis=1)
-    return TestRun(model, report, predictions.distances, table, numbers, test.table)
+    seen = embeddings.numpy()
+    return TestRun(model, report, predictions.distances, table, numbers, test.table, seen)
 
 
 def by_rank(

@@ -5,12 +5,15 @@ unknown species are told, accuracy where trip, day or camera are new), `metrics/
 (precision, recall and F1 of each species) and, for each model, confusion and one-against-the-rest
 matrices, its worst mistakes, a table of its predictions and a model card to `plots/`, and
 `plots/report.html`, a page that says it all. The same is added to the MLflow run that trained the
-model. Of a fine-tuned model that there is not, tables are empty and pictures say so.
+model, and what `fishline watch` compares with. Of a fine-tuned model that there is not, tables are
+empty and pictures say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import pandas as pd
@@ -30,6 +33,7 @@ from fishline.evaluation.statistics import accuracy_interval
 from fishline.evaluation.test_run import TestRun, evaluate_model
 from fishline.models.devices import find_device, seed_everything
 from fishline.models.novelty import separation
+from fishline.monitoring.reference import write_reference
 from fishline.tracking import test_results
 from fishline.tracking.measurements import dataset_of
 from fishline.tracking.store import tracking_uri
@@ -126,15 +130,18 @@ def _publish(
     files += figures.write_one_vs_rest(PLOTS / f"{model}-one-vs-rest", report, title)
     write_csv(PLOTS / f"{model}-predictions.csv", tested.predictions)
     record = read_json(run_record(model))
-    if not test_results.log_tests(
-        record,
-        summary,
-        by_species(report),
-        files,
-        tested.predictions,
-        dataset_of(ROLES[model].stage, "test", test.table),
-        draw_examples(tested.model, test, title),
-    ):
+    with TemporaryDirectory() as folder:
+        files.append(write_reference(tested, Path(folder)))
+        logged = test_results.log_tests(
+            record,
+            summary,
+            by_species(report),
+            files,
+            tested.predictions,
+            dataset_of(ROLES[model].stage, "test", test.table),
+            draw_examples(tested.model, test, title),
+        )
+    if not logged:
         click.echo(
             f"evaluate: {tracking_uri()} does not have run {record['run_id']}, which "
             f"trained models/{model}, so its test metrics stand in metrics/ only. Set "
