@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from fishline.core.files import write_text
@@ -61,12 +62,12 @@ def as_json(findings: Findings) -> str:
 
 
 def as_text(findings: Findings) -> str:
-    head = ["place", "week", "photographs", "unknown", "unsure", "confidence", "species", ""]
+    head = "place week verdict photographs unknown unsure confidence species".split()
     rows = [
-        [row.place or "no place", row.week, *numbers(row), species(row), verdict(row)]
+        [row.place or "no place", row.week, verdict(row), *numbers(row), species(row)]
         for row in findings.weeks
     ]
-    align = ["left", "left", *["right"] * 4, "left", "left"]
+    align = [*["left"] * 3, *["right"] * 4, "left"]
     parts = [
         about(findings),
         str(tabulate(rows, head, "simple", disable_numparse=True, colalign=align)),
@@ -79,10 +80,15 @@ def as_text(findings: Findings) -> str:
 def as_html(findings: Findings) -> str:
     environment = templates(TEMPLATES, autoescape=True)
     said = [about, advice, heading, lines, numbers, species, title, verdict]
-    environment.filters |= {function.__name__: function for function in said}
+    environment.filters |= {function.__name__: function for function in said} | {"code": _code}
     style = Markup((REPORT / "report.css").read_text(encoding="utf-8"))
     page = environment.get_template("watch.html.j2")
     return page.render(f=findings, style=style, rate=RATE, looks=LOOKS, fewest=FEWEST) + "\n"
+
+
+def _code(text: str) -> Markup:
+    """`text`, with what stands between backticks in a monospaced font."""
+    return Markup(re.sub("`(.*?)`", r"<code>\1</code>", str(escape(text))))
 
 
 def write(findings: Findings) -> None:
