@@ -16,6 +16,7 @@ from fishline.core.errors import UserError
 from fishline.data import decode as data_decode
 from fishline.data.dataset import Images
 from fishline.data.decode import decode
+from fishline.models.onnx_export import export
 from fishline.models.trained_model import TrainedModel
 from fishline.serving import predictor
 from fishline.serving.predictor import Predictor
@@ -177,6 +178,11 @@ def test_a_registered_model_knows_its_version(
     monkeypatch.setattr(versions, "fetch", lambda version, into: folder)
     assert Predictor.load("fish-finetuned@champion").version == "fish-finetuned/3"
     assert Predictor.load(str(folder)).version == str(folder)
+    file = tmp_path / "exported.onnx"
+    export(TrainedModel.load(folder), file)
+    assert Predictor.load(str(file)).version == str(file)
+    export(TrainedModel.load(folder), file, {"version": "fish-finetuned/3"})
+    assert Predictor.load(str(file)).version == "fish-finetuned/3"
 
 
 def test_where_paths_are_off_no_file_is_read_nor_betrayed(

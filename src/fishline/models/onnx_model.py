@@ -57,6 +57,7 @@ class OnnxModel:
                 confidence_threshold=float(described["confidence_threshold"]),
             )
             self.digest = str(described["model_sha256"])
+            self.version = str(described.get("version", ""))  # that was exported, if registered
         except (KeyError, ValueError, TypeError):
             raise UserError(
                 f"{name} does not say what model it is: `fishline export` writes such files"

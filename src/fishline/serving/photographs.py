@@ -77,4 +77,6 @@ def ending(name: str, content: bytes) -> str:
         return ending
     with Image.open(io.BytesIO(content)) as image:
         kind = image.format
-    return next(e for e, name in Image.registered_extensions().items() if name == kind)
+    usual = {"JPEG": ".jpg", "TIFF": ".tif"}  # where Pillow lists others first
+    endings = (e for e, name in Image.registered_extensions().items() if name == kind)
+    return usual.get(kind or "") or next(endings)

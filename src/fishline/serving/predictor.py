@@ -107,7 +107,7 @@ class Predictor:
         device: where torch runs it; an ONNX file runs on the processor.
         paths: whether text may name a file on this machine. Off, only bytes and base64 are taken,
             so that whoever asks over a network cannot find out what files there are.
-        version: what the model is registered as; the name of `source` if None.
+        version: what the model is registered as; what a file says of itself, or its name, if None.
 
     Raises:
         UserError: `source` holds no whole model.
@@ -121,7 +121,8 @@ class Predictor:
         version: str | None = None,
     ) -> None:
         self.model = _load(source, device)
-        self.version = version or str(source)
+        exported = self.model.version if isinstance(self.model, OnnxModel) else ""
+        self.version = version or exported or str(source)
         self.only: tuple[str, ...] = ()
         self.recorder: Recorder | None = None
         self._paths = paths
