@@ -26,8 +26,9 @@ from fishline.evaluation.mistakes import COUNT, mistakes, write_mistakes
 from fishline.evaluation.replicates import Replicates
 from fishline.evaluation.report import CARD, card, write_report
 from fishline.evaluation.report_data import ReportData, counts, recipe
+from fishline.evaluation.shared import Shared
 from fishline.evaluation.statistics import difference
-from fishline.evaluation.test_run import Shared, TestRun, evaluate_model
+from fishline.evaluation.test_run import TestRun, evaluate_model
 from fishline.tracking.search import Run
 from fishline.tracking.versions import Version
 

@@ -31,13 +31,11 @@ _SHOWN = 5  # names in a message
 def read_table(path: Path) -> pd.DataFrame:
     """The table at `path`, its first column `file` or `folder`, then all others.
 
-    Separated by commas or, as spreadsheets have it in some countries, by semicolons.
-
     Raises:
         UserError: it cannot be read, has no or both of these columns, a column of a name that is
             taken, a row twice, or a `part` or `taken` that cannot be understood.
     """
-    table = _read(path)
+    table = read_user_csv(path)
     keys = [name for name in ("file", "folder") if name in table]
     if len(keys) != 1:
         raise UserError(f"{path} needs a column 'file' or a column 'folder', and not both")
@@ -56,12 +54,21 @@ def read_table(path: Path) -> pd.DataFrame:
     return table[[key, *table.columns.drop(key)]]
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_user_csv(path: Path) -> pd.DataFrame:
+    """The CSV file at `path` as it is, every value a text without blanks around it.
+
+    Separated by commas or, as spreadsheets have it in some countries, by semicolons.
+
+    Raises:
+        UserError: it is not there, cannot be read, has two columns of one name, or a row of
+            another length than its head.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             head = file.readline()
             file.seek(0)
-            rows = list(csv.reader(file, delimiter=";" if ";" in head and "," not in head else ","))
+            separator = ";" if ";" in head and "," not in head else ","
+            rows = list(csv.reader(file, delimiter=separator, strict=True))
     except FileNotFoundError:
         raise UserError(f"there is no table {path}") from None
     except (OSError, ValueError, csv.Error) as error:  # no UTF-8: a ValueError

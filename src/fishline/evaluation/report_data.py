@@ -25,8 +25,9 @@ from fishline.evaluation.comparison import (
 )
 from fishline.evaluation.mistakes import Shown, mistakes
 from fishline.evaluation.replicates import Replicates, over_seeds
+from fishline.evaluation.shared import Shared
 from fishline.evaluation.statistics import group_of
-from fishline.evaluation.test_run import Shared, TestRun
+from fishline.evaluation.test_run import TestRun
 from fishline.models.transfer import count, learning
 from fishline.tracking import search, versions
 from fishline.tracking.search import Run

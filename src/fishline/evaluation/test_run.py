@@ -12,51 +12,12 @@ import torch
 from fishline.core.errors import UserError
 from fishline.core.paths import MODELS
 from fishline.data.dataset import Images
-from fishline.data.prepare.leaks import known_columns, shared
 from fishline.evaluation.metrics import ClassificationReport, classification_report
+from fishline.evaluation.shared import Shared, shared_with_training
 from fishline.models.artifact import ModelConfig
 from fishline.models.calibration import calibration_error, probabilities
 from fishline.models.taxonomy import FAMILY, GENUS, SPECIES, Answers, are_right
 from fishline.models.trained_model import TrainedModel
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Test images by whether they share something, such as a trip, with a training image.
-
-    images, accuracy:            of those that do
-    others, accuracy_of_others:  of those that do not, or of which it is not known
-    """
-
-    column: str
-    images: int
-    accuracy: float
-    others: int
-    accuracy_of_others: float
-
-    def numbers(self) -> dict[str, float]:
-        """The accuracies that there are, by name."""
-        named = {
-            f"accuracy_shared_{self.column}": (self.images, self.accuracy),
-            f"accuracy_new_{self.column}": (self.others, self.accuracy_of_others),
-        }
-        return {name: accuracy for name, (images, accuracy) in named.items() if images}
-
-
-def shared_with_training(right: pd.Series[bool], table: pd.DataFrame) -> list[Shared]:
-    """Accuracy on test images that share a day, a camera, … with training, and on the others.
-
-    Args:
-        right: whether each test image is answered rightly.
-        table: training and test images as the split has them, these in the order of `right`.
-    """
-    rows = []
-    for column in known_columns(table):
-        mask = shared(table, column)[table["part"] == "test"].to_numpy()
-        here, away = right.to_numpy()[mask], right.to_numpy()[~mask]
-        means = [float(some.mean()) if len(some) else 0.0 for some in (here, away)]
-        rows.append(Shared(column, len(here), means[0], len(away), means[1]))
-    return rows
 
 
 @dataclass(frozen=True)

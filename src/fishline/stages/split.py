@@ -50,7 +50,8 @@ def main() -> None:
         for task, table in tables.items():
             write_csv(new / f"{task}.csv", table)
         if params.split.strategy == "given":
-            write_csv(new / COPIES, copies_across(images))
+            across = copies_across(images)
+            write_csv(new / COPIES, across)
     write_json(METRICS / "split.json", audits)
     both = pd.concat(tables.values())
     counts = both.groupby(["species", "part"]).size().rename("images").reset_index()
@@ -62,7 +63,7 @@ def main() -> None:
         _say_leaks(task, leaks)
     _say_unknown(images, params.split)
     if params.split.strategy == "given":
-        _report_given(images, params.split)
+        _report_given(across, params.split)
 
 
 def _say_leaks(task: str, leaks: Mapping[str, Any]) -> None:
@@ -82,9 +83,8 @@ def _say_unknown(images: pd.DataFrame, settings: Split) -> None:
             print(f"{name} is not known of {unknown} images: they count as sharing it with none")
 
 
-def _report_given(images: pd.DataFrame, settings: Split) -> None:
+def _report_given(across: pd.DataFrame, settings: Split) -> None:
     """Say which images of a given split have copies across it."""
-    across = copies_across(images)
     done = "left out" if settings.given_leaks == "drop" else "in use"
     if len(across):
         print(f"{len(across)} images have a copy in another part of the given split ({done}):")

@@ -30,9 +30,10 @@ from fishline.core.roles import active
 from fishline.data.cache import Cache
 from fishline.data.prepare.colour_baseline import Features, colours, nearest
 from fishline.data.prepare.groups import images_to_split
-from fishline.data.prepare.leaks import known_columns, leaked, shared
+from fishline.data.prepare.leaks import leaked
 from fishline.data.prepare.originals import read_record
 from fishline.data.prepare.splitting import PHOTOGRAPH, split
+from fishline.evaluation.shared import Shared, shared_with_training
 from fishline.studies.intervals import student_interval
 
 DRAWS = 200
@@ -121,8 +122,7 @@ def report_shared(params: Params) -> pd.DataFrame:
             continue
         table = pd.concat([read_csv(path, all_text=True) for path in paths], ignore_index=True)
         right = _right(PLOTS / f"{role.folder}-predictions.csv", table)
-        for column in known_columns(table):
-            rows.append(_shared_row(role.task, table, column, right))
+        rows += [_shared_row(role.task, shared) for shared in shared_with_training(right, table)]
     return pd.DataFrame(rows)
 
 
@@ -137,22 +137,14 @@ def _right(path: Path, table: pd.DataFrame) -> pd.Series[bool] | None:
     return (predictions["species"] == predictions["predicted"]).loc[test]
 
 
-def _shared_row(
-    task: str, table: pd.DataFrame, column: str, right: pd.Series[bool] | None
-) -> dict[str, object]:
-    test = table["part"] == "test"
-    sharing = shared(table, column)[test].to_numpy()
-    accuracy = [
-        float(right[mask].mean()) if right is not None and mask.any() else None
-        for mask in (sharing, ~sharing)
-    ]
+def _shared_row(task: str, shared: Shared) -> dict[str, object]:
     return {
         "task": task,
-        "shared": column,
-        "test images": len(sharing),
-        "share it": int(sharing.sum()),
-        "accuracy": accuracy[0],
-        "of others": accuracy[1],
+        "shared": shared.column,
+        "test images": shared.images + shared.others,
+        "share it": shared.images,
+        "accuracy": shared.accuracy,
+        "of others": shared.accuracy_of_others,
     }
 
 

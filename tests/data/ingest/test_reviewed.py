@@ -211,11 +211,13 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(
 
 def test_tables_name_the_files_as_they_are_called_now() -> None:
     table = 'file,original,note\nTrout/1.png,"film, 1",001\nTrout/boat/2.png,film 2,\n'
-    write({"originals.csv": table})
+    trips = "\ufefffile;trip\nTrout/1.png;007\nTrout/boat/2.png;8\n"  # as a spreadsheet has it
+    write({"originals.csv": table, "photographs.csv": trips})
     say("t1", "Shrimp")
     say("t2", "")
     ingest_reviewed()
     assert (RAW / "originals.csv").read_text() == 'file,original,note\nShrimp/1.png,"film, 1",001\n'
+    assert (RAW / "photographs.csv").read_text() == "file,trip\nShrimp/1.png,007\n"
 
 
 def test_a_dry_run_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import splits
 
 from fishline.core.errors import UserError
 from fishline.core.params import Split
@@ -11,16 +12,7 @@ from fishline.data.prepare.given_split import copies_across
 from fishline.data.prepare.leaks import leaked
 from fishline.data.prepare.splitting import audit, split
 
-SETTINGS = Split(
-    strategy="given",
-    by=("photograph",),
-    burst_seconds=10,
-    given_leaks="fail",
-    seed=1,
-    train=0.7,
-    validation=0.1,
-    test=0.2,
-)
+SETTINGS = splits.settings(strategy="given")
 
 
 def settings(**changes: Any) -> Split:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import splits
 
 from fishline.core.errors import UserError
 from fishline.core.params import Split
@@ -12,16 +13,7 @@ from fishline.data.prepare.groups import deal, name_groups
 from fishline.data.prepare.leaks import known_columns, shared
 from fishline.data.prepare.splitting import audit, split
 
-SETTINGS = Split(
-    strategy="grouped",
-    by=("photograph", "trip"),
-    burst_seconds=10,
-    given_leaks="fail",
-    seed=1,
-    train=0.7,
-    validation=0.1,
-    test=0.2,
-)
+SETTINGS = splits.settings(by=("photograph", "trip"))
 FRACTIONS = np.array([0.7, 0.1, 0.2])
 
 

@@ -5,22 +5,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import splits
 
 from fishline.core.errors import UserError
 from fishline.core.params import Split
 from fishline.data.prepare.leaks import leaked, look_alikes
 from fishline.data.prepare.splitting import SUBSETS, audit, split
 
-SETTINGS = Split(
-    strategy="grouped",
-    by=("photograph",),
-    burst_seconds=10,
-    given_leaks="fail",
-    seed=1,
-    train=0.7,
-    validation=0.1,
-    test=0.2,
-)
+SETTINGS = splits.DEFAULT
 STRATEGIES = ["grouped", "stratified", "random"]
 
 

@@ -13,13 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from fishline.core.errors import UserError
 from fishline.core.files import link_or_copy, sync, write_csv
 from fishline.data.decisions import PHOTOGRAPHS
 from fishline.data.ingest.ingest import RAW
 from fishline.data.photo_files import find_images
+from fishline.data.photograph_table import read_user_csv
 from fishline.data.prepare.manifest import digest_files
 
 REMOVED = Path("data/review/removed")
@@ -147,10 +146,7 @@ def _rename_in_tables(moves: Sequence[Move]) -> None:
     for path in (RAW / name for name in TABLES):
         if not path.is_file():
             continue
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except ValueError as error:  # pandas' parser errors are ValueErrors
-            raise UserError(f"{path} cannot be read as CSV: {error}") from None
+        table = read_user_csv(path)
         if "file" in table and table["file"].isin(out | names.keys()).any():
             kept = table[~table["file"].isin(out)]
             write_csv(path, kept.assign(file=kept["file"].replace(names)))
