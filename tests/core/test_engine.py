@@ -15,6 +15,7 @@ from fishline.cli.doctor import machine
 from fishline.core import engine
 from fishline.core.engine import connect_to_ray, engine_name, map_on_engine
 from fishline.core.errors import UserError
+from fishline.core.parallel import usable_cores
 
 
 @pytest.mark.parametrize(("value", "name"), [(None, "local"), ("", "local"), ("ray", "ray")])
@@ -141,6 +142,6 @@ def test_doctor_says_where_work_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     say: Callable[[], str] = lambda: next(machine.engine()).found  # noqa: E731
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("FISHLINE_ENGINE", "local")
-    assert say().startswith(f"local: {os.cpu_count()} processors here")
+    assert say().startswith(f"local: {usable_cores()} processors here")
     monkeypatch.setenv("FISHLINE_ENGINE", "ray")
     assert say().endswith("on this machine; RAY_ADDRESS names a cluster")

@@ -1,5 +1,6 @@
 """docs/edge.md and the page for the browser: what has the file alone answers as the model."""
 
+import hashlib
 import importlib
 import json
 import re
@@ -14,6 +15,7 @@ import pytest
 from clone import ROOT
 from PIL import ExifTags, Image
 
+from fishline.data.decode import decode
 from fishline.models.onnx_export import describe, export
 from fishline.models.trained_model import TrainedModel
 from fishline.serving.predictor import Answer, Predictor
@@ -44,9 +46,8 @@ def answer(
     model = TrainedModel.load(folder)
     export(model, Path("fish.onnx"))
     Path("fish.json").write_text(json.dumps(describe(model)))
-    draw_photograph(1).save("catch.png")
-    picture = Image.open("catch.png").resize((48, 48), Image.Resampling.BILINEAR)
-    Path("catch.rgb").write_bytes(np.asarray(picture).tobytes())
+    draw_photograph(1).resize((100, 590)).save("catch.png")  # resized height first, if Pillow may
+    Path("catch.rgb").write_bytes(decode(Path("catch.png").read_bytes(), 48).pixels.tobytes())
     (answer,) = Predictor(folder).predict([tmp_path / "catch.png"])
     return answer
 
@@ -61,8 +62,10 @@ def answered(command: list[str]) -> list[str]:
 def test_in_python(answer: Answer) -> None:
     code = snippet("python").replace("catch.jpg", "catch.png")
     heavy = "import sys; print({'torch', 'onnx', 'fishline', 'pandas'} & {*sys.modules} or 'light')"
-    *said, loaded = answered([sys.executable, "-I", "-c", code + heavy])
+    seen = "\nimport hashlib; print(hashlib.sha256(pixels.tobytes()).hexdigest())"
+    *said, loaded, digest = answered([sys.executable, "-I", "-c", code + heavy + seen])
     assert loaded == "light"
+    assert digest == hashlib.sha256(Path("catch.rgb").read_bytes()).hexdigest()
     assert said[0] == answer.species
     assert float(said[1]) == pytest.approx(answer.probability, abs=1e-4)
 

@@ -11,6 +11,7 @@ import pytest
 from toy import Toy, toy_project
 
 from fishline.core.errors import UserError
+from fishline.core.parallel import usable_cores
 from fishline.registry import reproduce
 from fishline.tracking.provenance import environment_hash, machine_tags
 
@@ -159,5 +160,5 @@ def test_what_is_not_as_then_is_named() -> None:
         "requirements.txt",
         "torch",
         "processor of then is not recorded",
-        f"4096 threads were used; {psutil.cpu_count()} cores are here: slow, and the same",
+        f"4096 threads were used; {usable_cores()} cores are here: slow, and the same",
     ]

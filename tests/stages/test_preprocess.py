@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from fishline.core import parallel
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, read_json
+from fishline.core.parallel import usable_cores
 from fishline.core.params import Data
 from fishline.data.cache import Cache
 from fishline.data.decode import Decoded, decode
@@ -606,7 +607,7 @@ def test_decoded_images_are_not_all_held(
     monkeypatch.setattr(steps, "decode", watched)
     run(tmp_path / "data", cache, ["Trout"])
     assert len(most) == 60
-    assert max(most) <= 2 * (os.cpu_count() or 1)  # one that is written, one that is made
+    assert max(most) <= 2 * usable_cores()  # one that is written, one that is made
     assert len(alive) == 0
 
 

@@ -15,6 +15,13 @@ Out = TypeVar("Out")
 AHEAD = 64  # jobs for each core that are under way or done and not yet asked for: bounds memory
 
 
+def usable_cores() -> int:
+    """Those that this process may run on: a batch system or a container may give it a few."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # of systems without
+
+
 def in_threads(
     work: Callable[[In], Out], jobs: Iterable[In], threads: int | None = None
 ) -> Iterator[Out]:
@@ -29,7 +36,7 @@ def in_threads(
     # Pillow's remarks on odd but readable files. Filters are the whole process's: this one stays,
     # as to lift it between two results would be to change those of whoever asks for them.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     waiting = deque[Future[Out]]()
     pool = ThreadPoolExecutor(threads or cores)
     try:

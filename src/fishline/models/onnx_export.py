@@ -170,7 +170,8 @@ def describe(model: TrainedModel) -> dict[str, Any]:
         "image_size": size,
         "limit": limit if np.isfinite(limit) else None,
         "resize": RESIZE,
-        "pillow": "ImageOps.exif_transpose(image).convert('RGB')"
+        "pillow": "image = ImageOps.exif_transpose(image).convert('RGB'); "
+        f"image.resize(({size}, image.height), Image.Resampling.BILINEAR)"
         f".resize(({size}, {size}), Image.Resampling.BILINEAR)",
         "precision": "float32",
         "model_sha256": model.digest,

@@ -25,6 +25,7 @@ from fishline.core.dvc import dvc_command
 from fishline.core.errors import UserError
 from fishline.core.files import read_json
 from fishline.core.git import commit_of
+from fishline.core.parallel import usable_cores
 from fishline.core.paths import METRICS, MODELS
 from fishline.core.processes import run_to_end
 from fishline.registry.clone import clone, fetch_data
@@ -117,8 +118,8 @@ def changes(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
     threads = then.get("threads", "")
     if not threads:
         yield "the number of threads of then is not recorded"
-    elif int(threads) > (os.cpu_count() or 1):
-        yield f"{threads} threads were used; {os.cpu_count()} cores are here: slow, and the same"
+    elif int(threads) > usable_cores():
+        yield f"{threads} threads were used; {usable_cores()} cores are here: slow, and the same"
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import socket
 import sys
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 import click
 
 from fishline.core.errors import UserError
+from fishline.core.parallel import usable_cores
 from fishline.serving.predictor import Predictor
 
 KIND = "application/json"
@@ -66,7 +66,7 @@ class Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.predictor, self.limit = predictor, limit
         # Each answer takes all cores; more of them at once take memory and are no quicker.
-        self.turns = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self.turns = threading.BoundedSemaphore(usable_cores())
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

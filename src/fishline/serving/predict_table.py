@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
+from fishline.core.parallel import usable_cores
 from fishline.serving.answer_table import AnswerTable, as_table
 from fishline.serving.photographs import names, photograph, readers, shown
 from fishline.serving.predict import introduce, load, read_only
@@ -66,7 +66,7 @@ def _answers(predictor: Predictor, files: Sequence[str], engine: Engine) -> Iter
 
         yield from answer_on_ray(predictor, files, readers(files))
         return
-    threads = readers(files) * (os.cpu_count() or 1)
+    threads = readers(files) * usable_cores()
     answers = predictor.predict_hashed(map(photograph, files), threads)
     waiting = iter(files)
     while block := list(islice(waiting, BATCH)):

@@ -1,6 +1,5 @@
 """Files that show one photograph are found from their pixels, whatever became of them."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -191,7 +190,7 @@ def test_neither_threads_nor_blocks_matter(
     whole = search(thumbnails, aspects)
     monkeypatch.setattr(links, "BLOCK", block)
     monkeypatch.setattr(links, "_STRIP", 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr("fishline.core.parallel.usable_cores", lambda: 3)
     parts = find_copies(take, aspects, tmp_path)
     assert max(counts) <= block
     for name in ("group", "confidence", "alike"):

@@ -112,7 +112,7 @@ def test_exactly_one_file_is_cut_off(drawn: Path) -> None:
 def test_same_seed_same_bytes_for_any_thread_count(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("fishline.data.sample.drawing.usable_cores", lambda: 1)
     draw_sample(tmp_path / "again", seed=1, originals=ORIGINALS, copies=COPIES)
     assert digests(tmp_path / "again") == digests(drawn)
 

@@ -15,6 +15,7 @@ from fishline.cli.doctor.checks import Check, existing, failure, ok, unwritable,
 from fishline.core.engine import ADDRESS, ENGINE, connect_to_ray, engine_name
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, commit_of, git
+from fishline.core.parallel import usable_cores
 from fishline.core.params import Device, load_params
 from fishline.core.text import many
 from fishline.data.remote_files import is_url
@@ -113,7 +114,7 @@ def device() -> Iterator[Check]:
 def engine() -> Iterator[Check]:
     """Where work that many machines could share runs."""
     if engine_name() == "local":
-        yield ok(f"local: {os.cpu_count()} processors here; {ENGINE}=ray takes a cluster's")
+        yield ok(f"local: {usable_cores()} processors here; {ENGINE}=ray takes a cluster's")
     elif not os.environ.get(ADDRESS) and _installed("ray"):
         yield ok(f"Ray {_installed('ray')} on this machine; {ADDRESS} names a cluster")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -10,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from fishline.core.errors import UserError
-from fishline.core.parallel import in_threads
+from fishline.core.parallel import in_threads, usable_cores
 from fishline.data.ingest.archives import UNSAFE, is_unsafe
 from fishline.data.ingest.sources import Member, is_archive, set_aside, unusable
 from fishline.data.photo_files import image_endings
@@ -34,7 +33,7 @@ def fetch(url: str, staging: Path) -> tuple[Path, list[Member]]:
     targets = {folder.joinpath(*file.path.split("/")): file for file in wanted}
     _make_folders({folder, *(target.parent for target in targets)})
     done = in_threads(
-        lambda target: download(targets[target], target), targets, THREADS * (os.cpu_count() or 1)
+        lambda target: download(targets[target], target), targets, THREADS * usable_cores()
     )
     for _ in tqdm(done, "download", len(targets), leave=False, unit="file", disable=None):
         pass

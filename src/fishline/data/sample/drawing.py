@@ -17,6 +17,7 @@ from numpy.random import Generator
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from fishline.core.parallel import usable_cores
 from fishline.data.sample.scene import photograph
 from fishline.data.sample.species import SPECIES
 
@@ -49,7 +50,7 @@ def draw_species(folder: Path, seed: int, originals: int, copies: int) -> pd.Dat
             jobs.append((folder, name, mine, rng))
             rows += [(f"{name}/{n:05}.png", name, f"{name}-{original + 1:02}") for n in mine]
     (folder / f"{MASKED} GT").mkdir()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         done = pool.map(lambda job: draw_original(*job), jobs)
         list(tqdm(done, "drawing fish", len(jobs), disable=None, unit="fish"))
     record = pd.DataFrame(rows, columns=["file", "species", "original"])
