@@ -56,6 +56,7 @@ VALID: dict[str, str | None] = {  # dotted keys; the values are YAML
     "confidence_threshold": "0.5",
     "gate.accuracy_margin": "0.01",
     "gate.recall_margin": "0",
+    "gate.in_use_margin": "0.05",
     "gate.leak_audit": "true",
     "gate.clean_tree": "false",
     "gate.reproduces": "true",

@@ -9,9 +9,14 @@ from fishline.evaluation.statistics import Difference, Recall
 from fishline.registry.gate import Facts, ReproducibilityCheck, judge
 
 GATE = Gate(
-    accuracy_margin=0.01, recall_margin=0.05, leak_audit=True, clean_tree=True, reproduces=True
+    accuracy_margin=0.01,
+    recall_margin=0.05,
+    in_use_margin=0.05,
+    leak_audit=True,
+    clean_tree=True,
+    reproduces=True,
 )
-RULES = ["accuracy_margin", "recall_margin", "leak_audit", "clean_tree", "reproduces"]
+RULES = list(Gate.model_fields)
 COMMIT = "0123456789abcdef"
 
 
@@ -25,11 +30,16 @@ GOOD = Facts(
     tags={"git.commit": COMMIT, "git.dirty": "false", "split.strategy": "grouped"},
     champion="fish/1",
     difference=against(0.95),
+    in_use=None,
     leaked=0,
     reproducibility=ReproducibilityCheck(
         images=40, recorded=0.95, accuracy=0.95, differing=0, ties=0, drift=1e-7
     ),
 )
+
+
+def reviewed(accuracy: float, p: float) -> Facts:
+    return replace(GOOD, in_use=replace(against(accuracy), p=p))
 
 
 def tree(dirty: str, files: str = "", experiment: str = "") -> Facts:
@@ -67,6 +77,11 @@ def again(**changes: float) -> Facts:
             "accuracy_margin recall_margin",
             "other species",
         ),
+        (GOOD, "", "no test photograph came from where a model is used"),
+        (reviewed(0.8, 0.04), "in_use_margin", "0.800 against 0.900 of fish/1 on 10 reviewed"),
+        (reviewed(0.8, 0.06), "", "-0.100 (p = 0.06), margin 0.05"),  # may be chance
+        (reviewed(0.86, 0.04), "", "-0.040 (p = 0.04)"),  # within the margin
+        (replace(GOOD, in_use="line 3: not a decision"), "in_use_margin", "line 3"),
         (split("grouped", 1), "leak_audit", "1 test image with a copy in training"),
         (split("random"), "leak_audit", "split random, 0 test images"),
         (split("random", 7), "leak_audit", "split random, 7 test images"),

@@ -5,7 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from champions import SPECIES, Shelf, photographs, shot, store_in
 from click.testing import CliRunner, Result
 
 from fishline.cli.main import main
+from fishline.data import decisions
+from fishline.data.decisions import Decision, decide, now
 from fishline.models.onnx_export import export
 from fishline.models.trained_model import TrainedModel
 from fishline.registry import champion as registry_champion
@@ -120,6 +122,7 @@ def grown() -> pd.DataFrame:
 
 
 COMPARISONS = "accuracy_margin recall_margin"
+INCOMPARABLE = f"{COMPARISONS} in_use_margin"
 TRIALS = [
     Trial("equal", 2, said="+0.000"),
     Trial("better", 2, wrong=SOME[:1], said="0.958 against 0.875"),
@@ -202,7 +205,7 @@ TRIALS = [
     Trial(
         "files of the run gone",
         1,
-        f"{COMPARISONS} leak_audit reproduces",
+        f"{INCOMPARABLE} leak_audit reproduces",
         damage=without_run,
         said="has no split.json",
     ),
@@ -210,7 +213,7 @@ TRIALS = [
     Trial(
         "data not in the cache",
         1,
-        f"{COMPARISONS} reproduces",
+        f"{INCOMPARABLE} reproduces",
         made={"images": photographs("gone-")},
         said="data/cache lacks 48 of 48 test images",
     ),
@@ -257,8 +260,28 @@ def test_the_first_champion_needs_no_comparison(shelf: Shelf) -> None:
     shelf.version("fish-first", SOME)
     done = fishline("promote", "fish-first")
     assert done.exit_code == 0
-    assert done.output.count("no champion yet") == 2
+    assert done.output.count("no champion yet") == 3
     assert shelf.state("fish-first") == {CHAMPION: 1}
+
+
+def test_reviewed_photographs_of_use_have_a_rule_of_their_own(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    came = shot("Bream", range(3)) + shot("Trout", range(3))
+    champion(shelf, "fish-used", shot("Shrimp", range(6)))
+    shelf.version("fish-used", came)
+    monkeypatch.setattr(decisions, "DECISIONS", tmp_path / "decisions.csv")
+    images = photographs().set_index("file")
+    for photograph in came:
+        digest = images.loc[f"{photograph}-0.png", "sha256"]
+        species = photograph.split("/")[0]
+        row = Decision(now(), "Ada", "fish-used/1", "a.jpg", digest, "", "correct", species)
+        decide(row, None)
+    said = fishline("promote", "fish-used").output
+    assert "in_use_margin    FAIL  0.000 against 1.000 of fish-used/1 on 6 reviewed" in said
+    decide(replace(row, time=now(), decision="undo"), row)
+    assert "on 5 reviewed photographs" in fishline("promote", "fish-used").output  # p = 0.06
+    assert "FAIL" not in shelf.tags("fish-used", 2)["gate.in_use_margin"]
 
 
 def test_a_forced_promotion_says_why_in_the_history(shelf: Shelf) -> None:

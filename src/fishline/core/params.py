@@ -255,6 +255,10 @@ class Gate(Section):
         description="accuracy may fall by so much against the champion, on the same photographs"
     )
     recall_margin: Margin = Field(description="and the recall of any one species by so much")
+    in_use_margin: Margin = Field(
+        description="accuracy on photographs that came from where a model is used and were "
+        "reviewed, as far as the test set has them: surely by no more than so much"
+    )
     leak_audit: bool = Field(
         description="no test image has a copy in training, and the split is grouped or given"
     )

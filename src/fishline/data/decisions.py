@@ -104,6 +104,11 @@ def standing(
     return {photographs.get(row.sha256, row.sha256): row for row in not_undone(log)}
 
 
+def reviewed_answers(log: Iterable[Decision]) -> set[str]:
+    """SHA-256 of the photographs that a model had been asked about before anybody labelled them."""
+    return {row.sha256 for row in not_undone(log) if row.model and not row.before}
+
+
 def decide(
     decision: Decision,
     shown: Decision | None,

@@ -46,12 +46,14 @@ class Facts:
     tags:       of the version
     champion:   its name; empty if there is none
     difference: the candidate (B) against the champion (A), on the same images
+    in_use:     the same on those of them that came from where a model is used and were reviewed
     leaked:     test images with a copy in training
     """
 
     tags: Mapping[str, str]
     champion: str
     difference: Difference | str
+    in_use: Difference | str | None
     leaked: int | str
     reproducibility: ReproducibilityCheck | str
 
@@ -74,6 +76,7 @@ def judge(facts: Facts, settings: Gate) -> tuple[Verdict, ...]:
     verdicts = {
         "accuracy_margin": _accuracy(facts, settings.accuracy_margin),
         "recall_margin": _recall(facts, settings.recall_margin),
+        "in_use_margin": _in_use(facts, settings.in_use_margin),
         "leak_audit": _leaks(facts) if settings.leak_audit else off,
         "clean_tree": _tree(facts.tags) if settings.clean_tree else off,
         "reproduces": _reproduces(facts.reproducibility) if settings.reproduces else off,
@@ -120,6 +123,23 @@ def _recall(facts: Facts, margin: float) -> Verdict:
         worst.change >= -margin - ROUNDING,
         f"{worst.species} {worst.b:.3f} against {worst.a:.3f}: {worst.change:+.3f} "
         f"({many(worst.images, 'image')}), margin {margin:g}",
+    )
+
+
+def _in_use(facts: Facts, margin: float) -> Verdict:
+    """Few photographs say little: only what chance alone does not explain counts."""
+    difference = facts.in_use if facts.champion else None
+    if isinstance(difference, str):
+        return _verdict(False, difference)
+    if difference is None:
+        none = "no test photograph came from where a model is used and was reviewed"
+        return _verdict(True, none if facts.champion else NO_CHAMPION)
+    worse = difference.is_real and difference.change < -margin - ROUNDING
+    return _verdict(
+        not worse,
+        f"{difference.accuracy_b:.3f} against {difference.accuracy_a:.3f} of {facts.champion} on "
+        f"{many(difference.photographs, 'reviewed photograph')}: {difference.change:+.3f} "
+        f"(p = {difference.p:.2g}), margin {margin:g}",
     )
 
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from fishline.core.errors import UserError
 from fishline.core.files import read_json
+from fishline.data.decisions import read_decisions, reviewed_answers
 from fishline.data.prepare.leaks import leaked
 from fishline.evaluation import retest
-from fishline.evaluation.comparison import on_same_photographs
+from fishline.evaluation.comparison import Paired, on_same_photographs
 from fishline.evaluation.statistics import Difference, difference
 from fishline.registry.gate import Facts, ReproducibilityCheck
 from fishline.tracking import versions
@@ -29,13 +30,14 @@ TIE = 1e-3  # two species whose probabilities differ by less are equally likely 
 def facts(candidate: Version, champion: Version | None) -> Facts:
     """All of them; what cannot be found out is a text that says why."""
     if champion is None:
-        compared: Difference | str = "no champion"
+        paired: Paired | str = "no champion"
     else:
-        compared = _or_why(lambda: _difference(champion, candidate))
+        paired = _or_why(lambda: on_same_photographs(champion, candidate))
     return Facts(
         tags=candidate.tags,
         champion=str(champion or ""),
-        difference=compared,
+        difference=paired if isinstance(paired, str) else difference(paired.a, paired.b),
+        in_use=paired if isinstance(paired, str) else _or_why(lambda: _in_use(paired)),
         leaked=_or_why(lambda: _leaked(candidate)),
         reproducibility=_or_why(lambda: _retest(candidate)),
     )
@@ -48,9 +50,10 @@ def _or_why(find: Callable[[], Found]) -> Found | str:
         return " ".join(error.message.split())
 
 
-def _difference(champion: Version, candidate: Version) -> Difference:
-    paired = on_same_photographs(champion, candidate)
-    return difference(paired.a, paired.b)
+def _in_use(paired: Paired) -> Difference | None:
+    """On photographs that somebody reviewed after a model had been asked; None if there is none."""
+    came = paired.b["sha256"].isin(reviewed_answers(read_decisions()))
+    return difference(paired.a[came], paired.b[came]) if came.any() else None
 
 
 def _leaked(version: Version) -> int:
