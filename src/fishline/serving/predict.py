@@ -21,7 +21,7 @@ from fishline.serving.predictor import Answer, Predictor
 if TYPE_CHECKING:
     import torch
 
-    from fishline.serving.recorder import Source
+    from fishline.serving.answer_log.recorder import Source
 
 Form = Literal["text", "json", "csv"]
 

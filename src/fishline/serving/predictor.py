@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from fishline.models.trained_model import TrainedModel
-    from fishline.serving.recorder import Recorder, Source
+    from fishline.serving.answer_log.recorder import Recorder, Source
 
 BATCH = 32  # photographs: more are no quicker on a processor
 DATA_URL = re.compile(r"data:[^,]*;base64,")
@@ -183,7 +183,7 @@ class Predictor:
         """
         if os.environ.get("FISHLINE_LOG"):
             with needs_train("to log answers"):
-                from fishline.serving.recorder import Recorder  # loads pyarrow
+                from fishline.serving.answer_log.recorder import Recorder  # loads pyarrow
             self.recorder = Recorder.from_environment(source)
 
     def at(self, place: str) -> Predictor:

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from fishline.core.errors import UserError
 from fishline.data.decisions import PHOTOGRAPHS, decide, now, read_decisions, standing
-from fishline.serving.answer_log import SCHEMA
+from fishline.serving.answer_log.schema import SCHEMA
 from fishline.serving.answer_table import schema
 from fishline.serving.app import launch
 from fishline.serving.app.review import Item, make_decision

@@ -135,7 +135,7 @@ def answer_log() -> Iterator[Check]:
     if not os.environ.get("FISHLINE_LOG"):
         yield ok("none; FISHLINE_LOG=FOLDER keeps every answer, see docs/watch.md")
         return
-    from fishline.serving.recorder import Recorder
+    from fishline.serving.answer_log.recorder import Recorder
 
     recorder = Recorder.from_environment("predict")
     pictures = f"photographs: {recorder.keep}, up to {recorder.room // 10**6:,} MB"
