@@ -18,7 +18,7 @@ from fishline.data.dataset import Images
 from fishline.data.decode import decode
 from fishline.models.onnx_export import export
 from fishline.models.trained_model import TrainedModel
-from fishline.serving import predictor
+from fishline.serving import content as serving_content
 from fishline.serving.predictor import Predictor
 from fishline.tracking import versions
 
@@ -71,7 +71,7 @@ def test_a_photograph_is_the_same_however_it_comes(
 
 
 def big(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "MAX_BYTES", 100)
+    monkeypatch.setattr(serving_content, "MAX_BYTES", 100)
 
 
 def huge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,9 @@ from fishline.serving.answer_log.writer import flush_on_sigterm, writer
 from fishline.serving.photographs import shown
 
 if TYPE_CHECKING:
-    from fishline.serving.predictor import Answer, Answered, Photograph, Predictor
+    from fishline.serving.answer import Answer, Answered
+    from fishline.serving.content import Photograph
+    from fishline.serving.predictor import Predictor
 
 PLACE = "FISHLINE_PLACE"  # variables: what `place` is by default,
 KEEP = "FISHLINE_LOG_PICTURES"  # of which answers the photograph is kept
