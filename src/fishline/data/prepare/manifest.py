@@ -19,7 +19,7 @@ from fishline.data import exif
 from fishline.data.cache import Cache
 from fishline.data.decode import Decoded, decode
 from fishline.data.photo_files import find_images, read, reason
-from fishline.data.prepare.copies import find_copies
+from fishline.data.prepare.copies.copies import find_copies
 from fishline.data.prepare.packing import pack, pixels_packing
 
 # And what metadata.py adds.
