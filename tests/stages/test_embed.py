@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fishline.core.errors import UserError
-from fishline.core.folders import remaking
+from fishline.core.files import remaking
 from fishline.core.params import Params, Training
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fishline.core.folders import remaking
+from fishline.core.files import remaking
 from fishline.core.params import Data, Params
 from fishline.data.cache import Cache
 from fishline.data.prepare.copies import links

@@ -15,8 +15,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from fishline.core.files import read_json, require, write_json, write_text
-from fishline.core.folders import remaking
+from fishline.core.files import read_json, remaking, require, write_json, write_text
 from fishline.core.params import Device, Params
 from fishline.core.paths import METRICS, MODELS, PLOTS, run_record
 from fishline.core.roles import ROLES, Role
