@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fishline.core.errors import UserError
-from fishline.core.params import Balance
+from fishline.core.training_params import Balance
 from fishline.data.dataset import (
     Images,
     class_weights,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fishline.core.errors import UserError
-from fishline.core.params import Device, Precision
+from fishline.core.training_params import Device, Precision
 from fishline.models.devices import find_device, find_precision, seed_everything
 
 CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda:0", "mps"))

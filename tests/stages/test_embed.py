@@ -12,7 +12,8 @@ import torch
 
 from fishline.core.errors import UserError
 from fishline.core.files import remaking
-from fishline.core.params import Params, Training
+from fishline.core.params import Params
+from fishline.core.training_params import Training
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
 from fishline.data.decode import THUMBNAIL, Decoded

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fishline.core.errors import UserError
-from fishline.core.params import Balance
+from fishline.core.training_params import Balance
 from fishline.data.dataset import Images, class_weights
 from fishline.models.artifact import scale
 from fishline.training.trainer import EpochState, Trainer

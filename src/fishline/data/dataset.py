@@ -15,9 +15,10 @@ import torch
 
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, require
-from fishline.core.params import Balance, Params, SampleWeight
+from fishline.core.params import Params
 from fishline.core.paths import CACHE, FEATURES, SPLIT
 from fishline.core.roles import Role
+from fishline.core.training_params import Balance, SampleWeight
 from fishline.data.cache import Cache
 from fishline.data.features import Features
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fishline.core.errors import UserError
-from fishline.core.params import Device, Precision
+from fishline.core.training_params import Device, Precision
 
 
 def seed_everything(seed: int) -> torch.Generator:

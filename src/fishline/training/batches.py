@@ -9,7 +9,7 @@ import psutil
 import torch
 from torch import nn
 
-from fishline.core.params import SampleWeight
+from fishline.core.training_params import SampleWeight
 from fishline.data.augment import Draw, augment
 from fishline.data.dataset import Images, sample_weights
 from fishline.models.artifact import Normalize, scale

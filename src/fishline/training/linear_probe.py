@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fishline.core.params import Params, Trainable
+from fishline.core.params import Params
+from fishline.core.training_params import Trainable
 from fishline.data.dataset import Images, sample_weights
 from fishline.models.artifact import ModelConfig
 from fishline.models.devices import find_device

@@ -16,9 +16,10 @@ import click
 import pandas as pd
 
 from fishline.core.files import read_json, remaking, require, write_json, write_text
-from fishline.core.params import Device, Params
+from fishline.core.params import Params
 from fishline.core.paths import METRICS, MODELS, PLOTS, run_record
 from fishline.core.roles import ROLES, Role
+from fishline.core.training_params import Device
 from fishline.data.dataset import epoch_length
 from fishline.evaluation import figures
 from fishline.evaluation.examples import draw_examples

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fishline.core.params import Training
+from fishline.core.training_params import Training
 from fishline.data.augment import Draw, draw_augmentations, draw_flips
 from fishline.data.dataset import (
     Images,

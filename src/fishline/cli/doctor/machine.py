@@ -16,8 +16,9 @@ from fishline.core.engine import ADDRESS, ENGINE, connect_to_ray, engine_name
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, commit_of, git
 from fishline.core.parallel import usable_cores
-from fishline.core.params import Device, load_params
+from fishline.core.params import load_params
 from fishline.core.text import many
+from fishline.core.training_params import Device
 from fishline.data.remote_files import is_url
 
 LOCK = Path("requirements.txt")
