@@ -18,7 +18,8 @@ from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
 from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.features import Features
-from fishline.data.prepare.packing import pack, pixels_packing
+from fishline.data.prepare.packing import pack
+from fishline.data.prepare.pixels import pixels_packing
 from fishline.models import feature_packing
 from fishline.models.artifact import ModelConfig, Normalize, build, load
 from fishline.models.feature_packing import make_features

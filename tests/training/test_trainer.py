@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from fishline.core.errors import UserError
 from fishline.core.training_params import Balance
-from fishline.data.dataset import Images, class_weights
+from fishline.data.dataset import Images
 from fishline.models.artifact import scale
+from fishline.training.sampling import class_weights
 from fishline.training.trainer import EpochState, Trainer
 
 State = dict[str, torch.Tensor]
