@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fishline.data.features import directions
+
 LOG = "FISHLINE_LOG"  # variable
 PICTURES = "_pictures"  # folder of kept photographs; readers of Parquet pass over such a name
 DAY = "day="  # how the name of a day's folder begins
@@ -63,9 +65,7 @@ def project(features: Floats) -> Floats:
     Returns:
         float32 (n, 32)
     """
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    directions = features / np.maximum(lengths, np.finfo(np.float32).tiny)
-    projected: Floats = directions @ _projection(features.shape[1])
+    projected: Floats = directions(features) @ _projection(features.shape[1])
     return projected.astype(np.float32)
 
 
