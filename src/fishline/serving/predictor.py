@@ -26,6 +26,7 @@ from fishline.core.parallel import in_threads
 from fishline.data.decode import Pixels, decode
 from fishline.data.photo_files import reason
 from fishline.models import onnx_model
+from fishline.models.devices import find_device, may_have_gpu
 from fishline.models.onnx_model import OnnxModel
 from fishline.serving.answer import Answer, Answered
 from fishline.serving.content import Photograph, content
@@ -92,17 +93,16 @@ class Predictor:
         if reference.endswith(onnx_model.SUFFIX):
             return cls(Path(reference))
         with needs_train(f"asking {reference}"):
-            from fishline.models.devices import find_device  # loads torch
-        best = find_device("auto")
-        if Path(reference, "model.json").is_file():
-            return cls(Path(reference), device or best)
-        from fishline.tracking import versions  # loads mlflow
+            best = find_device("auto") if may_have_gpu() else "cpu"  # the former loads torch
+            if Path(reference, "model.json").is_file():
+                return cls(Path(reference), device or best)
+            from fishline.tracking import versions  # loads mlflow
 
         version = versions.find(reference)
         with tempfile.TemporaryDirectory() as temporary:
             folder = versions.fetch(version, Path(temporary))
             exported = folder.with_name(onnx_model.FILE)
-            quicker = device is None and best.type == "cpu" and exported.is_file()
+            quicker = device is None and str(best) == "cpu" and exported.is_file()
             return cls(exported if quicker else folder, device or best, version=str(version))
 
     def among(self, species: Collection[str]) -> Predictor:
@@ -152,8 +152,6 @@ class Predictor:
         """To a GPU of this process, if it has one and the model runs on it."""
         if isinstance(self.model, OnnxModel):
             return
-        from fishline.models.devices import find_device
-
         self.model = self.model.to(find_device("auto"))
 
     @property
