@@ -93,7 +93,7 @@ class Predictor:
         if reference.endswith(onnx_model.SUFFIX):
             return cls(Path(reference))
         with needs_train(f"asking {reference}"):
-            best = find_device("auto") if may_have_gpu() else "cpu"  # the former loads torch
+            best = find_device("auto") if may_have_gpu() else "cpu"  # else without torch
             if Path(reference, "model.json").is_file():
                 return cls(Path(reference), device or best)
             from fishline.tracking import versions  # loads mlflow
