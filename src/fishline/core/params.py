@@ -37,7 +37,8 @@ PATH = Path("params.yaml")
 Strategy = Literal["grouped", "stratified", "random", "given"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Margin = Annotated[float, Field(ge=0, le=1)]
-Columns = Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]  # as of Species
+# Not strict: YAML has lists alone.
+Columns = Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
 
 
 class Sample(Section):

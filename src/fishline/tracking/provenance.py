@@ -18,9 +18,8 @@ from fishline.core.params import Params
 from fishline.core.yaml_files import flatten, read_yaml
 
 CODE = ("src", "dvc.yaml", "params.yaml", "requirements.txt")  # what a result depends on, in git
-# Variable: the revision, in DVC's queue, of the experiment that a stage belongs to.
-QUEUED = "FISHLINE_QUEUED"
 PARAMETERS = {"params.yaml", "dvc.lock"}  # what DVC keeps of an experiment, and its record of it
+QUEUED = "FISHLINE_QUEUED"  # variable: revision, in DVC's queue, of a stage's experiment
 
 
 def project_root() -> Path:
