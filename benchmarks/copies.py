@@ -26,8 +26,8 @@ from PIL import Image, ImageOps
 from fishline.core.parallel import in_threads
 from fishline.data.decode import THUMBNAIL
 from fishline.data.photo_files import find_images
-from fishline.data.prepare.links import Links, Numbers, concatenate, divide, find_links
-from fishline.data.prepare.rings import ALIKE, Thumbnails, compare, describe
+from fishline.data.prepare.copies.links import Links, Numbers, concatenate, divide, find_links
+from fishline.data.prepare.copies.rings import ALIKE, Thumbnails, compare, describe
 
 COPIES = 4
 WIDTH = 96  # pixels: of a square before it is turned

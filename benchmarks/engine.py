@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from fishline.core.engine import ADDRESS, ENGINE, connect_to_ray
-from fishline.core.folders import remaking
+from fishline.core.files import remaking
 from fishline.core.params import Data, Params, load_params
 from fishline.data.cache import Cache
 from fishline.models.feature_packing import make_features

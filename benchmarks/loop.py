@@ -34,7 +34,7 @@ from fishline.core.roles import BASE
 from fishline.data.augment import draw_augmentations
 from fishline.data.cache import Cache, packed_files
 from fishline.data.dataset import Images, Packed, mean_and_std, model_images
-from fishline.data.prepare.packing import record
+from fishline.data.prepare.pixels import record
 from fishline.models.artifact import ModelConfig, Normalize, build
 from fishline.models.devices import seed_everything
 from fishline.models.transfer import freeze

@@ -42,7 +42,7 @@ from fishline.models.taxonomy import SPECIES
 from fishline.models.trained_model import TrainedModel
 from fishline.monitoring import drift
 from fishline.monitoring.drift import LOOKS, RATE, Pair, Sample
-from fishline.serving.answer_log import project
+from fishline.serving.answer_log.schema import project
 
 STEPS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160)
 NEW = 0.1  # share of the new species

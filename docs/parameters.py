@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Template
 from pydantic.fields import FieldInfo
 
-from fishline.core.params import Method, Params, Recipe
+from fishline.core.params import Params
+from fishline.core.training_params import Method, Recipe
 from fishline.core.validation import allowed, keys
 from fishline.core.yaml_files import flatten, read_yaml
 
@@ -25,8 +26,8 @@ extension, PyCharm) completes and checks keys by `params.schema.json`. `fishline
 what is wrong: a key that is misspelt or missing, a value of another type or out of range, two
 values that contradict each other.
 The last column names the stages that run again when the value changes; where it is empty, none
-does. This page and the schema are written from `src/fishline/core/params.py` and `params.yaml` by
-`python docs/generate.py`.
+does. This page and the schema are written from `params.yaml`, `src/fishline/core/params.py` and
+`src/fishline/core/training_params.py` by `python docs/generate.py`.
 {% for title, remark, rows in groups %}
 ## {{ title }}
 {% if remark %}

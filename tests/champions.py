@@ -17,7 +17,8 @@ from mlflow.entities import Metric, Param
 from fishline.core.files import write_csv, write_json
 from fishline.data.dataset import Images
 from fishline.data.decode import THUMBNAIL, Decoded
-from fishline.data.prepare.packing import pack, pixels_packing
+from fishline.data.prepare.packing import pack
+from fishline.data.prepare.pixels import pixels_packing
 from fishline.evaluation.metrics import classification_report, headline
 from fishline.models.artifact import ModelConfig
 from fishline.models.networks import Fishline

@@ -18,7 +18,7 @@ from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from fishline.core.engine import worker_variables
-from fishline.core.params import Trainable, Training
+from fishline.core.training_params import Trainable, Training
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, Normalize, build, scale
 from fishline.models.devices import seed_everything

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from fishline.data.decode import decode
-from fishline.data.prepare.rings import Floats64, Thumbnails
+from fishline.data.prepare.copies.rings import Floats64, Thumbnails
 
 Picture = Image.Image
 Draw = Callable[[int], Picture]

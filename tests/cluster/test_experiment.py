@@ -6,9 +6,9 @@ import pytest
 from tiny_project import Project
 
 from fishline.cluster import experiment
+from fishline.cluster.dvc_queue import Queued, push_data, queued
 from fishline.cluster.experiment import WAITING
 from fishline.cluster.requirements import origin
-from fishline.core.dvc_queue import Queued, push_data, queued
 
 
 @pytest.fixture

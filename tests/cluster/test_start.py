@@ -11,9 +11,9 @@ import psutil
 import pytest
 from tiny_project import Project
 
+from fishline.cluster.dvc_queue import queued
 from fishline.cluster.requirements import origin
 from fishline.cluster.start import main
-from fishline.core.dvc_queue import queued
 from fishline.core.errors import UserError
 
 

@@ -9,8 +9,9 @@ from dvc.utils.hydra import apply_overrides
 from jsonschema import Draft202012Validator
 
 from fishline.core.errors import UserError
-from fishline.core.params import RESERVED, Method, Params, load_params, training
+from fishline.core.params import Params, load_params, training
 from fishline.core.roles import BASE, FINETUNED, active
+from fishline.core.training_params import RESERVED, Method
 from fishline.core.yaml_files import flatten, read_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,8 @@ from fishline.core.files import write_text
 from fishline.data.cache import Cache
 from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare import packing
-from fishline.data.prepare.packing import earlier, file_name, pack, pixels_packing, record
+from fishline.data.prepare.packing import earlier, file_name, pack
+from fishline.data.prepare.pixels import pixels_packing, record
 
 Digests = Callable[[Path], dict[str, str]]
 SIZE = 8
@@ -236,11 +237,11 @@ def test_a_cache_made_otherwise_is_not_used(
     old = make(range(24))
     assert usable(old) == sorted(map(sha256, range(24)))
     if fault == "pillow":
-        monkeypatch.setattr("fishline.data.prepare.packing.PIL.__version__", "0.1")
+        monkeypatch.setattr("fishline.data.prepare.pixels.PIL.__version__", "0.1")
     elif fault == "code":
         write_text(tmp_path / "decode.py", "# decodes otherwise\n")
         monkeypatch.setattr(
-            "fishline.data.prepare.packing.decode.__file__", str(tmp_path / "decode.py")
+            "fishline.data.prepare.pixels.decode.__file__", str(tmp_path / "decode.py")
         )
     elif fault == "no made_by":
         (old / "made_by.json").unlink()

@@ -18,7 +18,8 @@ from PIL import ExifTags, Image
 from fishline.data.decode import decode
 from fishline.models.onnx_export import describe, export
 from fishline.models.trained_model import TrainedModel
-from fishline.serving.predictor import Answer, Predictor
+from fishline.serving.answer import Answer
+from fishline.serving.predictor import Predictor
 
 WEB = ROOT / "deploy/web"
 RUNTIME = WEB / "node_modules/onnxruntime-web/dist"

@@ -11,7 +11,7 @@ from tiny import Dropping
 from torch import nn
 
 from fishline.core.errors import UserError
-from fishline.core.params import Trainable
+from fishline.core.training_params import Trainable
 from fishline.models.artifact import ModelConfig, Normalize, build, load, save, scale
 from fishline.models.networks import Network
 from fishline.models.transfer import divide, freeze, replace_head

@@ -1,14 +1,18 @@
 """Where a network runs and in which precision, and that chance is seeded."""
 
+import ctypes
 import random
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from fishline.core.errors import UserError
-from fishline.core.params import Device, Precision
-from fishline.models.devices import find_device, find_precision, seed_everything
+from fishline.core.training_params import Device, Precision
+from fishline.models import devices
+from fishline.models.devices import find_device, find_precision, may_have_gpu, seed_everything
 
 CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda:0", "mps"))
 
@@ -63,6 +67,38 @@ def test_each_process_has_its_own_gpu(have: pytest.MonkeyPatch) -> None:
 def test_a_device_that_is_not_there_is_named(have: pytest.MonkeyPatch, wanted: Device) -> None:
     with pytest.raises(UserError, match=f"params.yaml: device is {wanted}.*auto or cpu"):
         find_device(wanted)
+
+
+@pytest.mark.parametrize(
+    ("platform", "nvidia", "amd", "expected"),
+    [
+        ("linux", False, False, False),
+        ("linux", True, False, True),
+        ("linux", False, True, True),
+        ("darwin", False, False, True),
+    ],
+)
+def test_a_machine_without_a_driver_has_no_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    platform: str,
+    nvidia: bool,
+    amd: bool,
+    expected: bool,
+) -> None:
+    def load(name: str) -> None:
+        if name != "libcuda.so.1" or not nvidia:
+            raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    monkeypatch.setattr(devices, "ROCM", (tmp_path / "none", tmp_path / "kfd"))
+    (tmp_path / ("kfd" if amd else "other")).touch()
+    assert may_have_gpu() == expected
+
+
+def test_a_gpu_that_torch_finds_is_not_overlooked() -> None:
+    assert may_have_gpu() or find_device("auto") == CPU
 
 
 @pytest.mark.parametrize(

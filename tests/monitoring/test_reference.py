@@ -17,7 +17,7 @@ from fishline.monitoring.page import Findings
 from fishline.monitoring.reference import read_reference, write_reference
 from fishline.monitoring.track import track
 from fishline.monitoring.weeks import PlaceWeek
-from fishline.serving.answer_log import project
+from fishline.serving.answer_log.schema import project
 from fishline.tracking import versions
 
 SPECIES = ("Bream", "Shrimp", "Trout")

@@ -16,7 +16,7 @@ from fishline.core.errors import UserError
 from fishline.data.decisions import Decision, decide, now
 from fishline.monitoring import accepted, watch
 from fishline.monitoring.answers import monday, read_answers, week_of
-from fishline.serving.answer_log import SCHEMA
+from fishline.serving.answer_log.schema import SCHEMA
 from fishline.tracking.versions import Version
 
 SPECIES = ("Bream", 'Red, "Mullet"')

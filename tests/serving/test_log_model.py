@@ -25,7 +25,7 @@ from PIL import Image
 
 from fishline.models.trained_model import TrainedModel
 from fishline.serving import log_model
-from fishline.serving.answer_log import read_log
+from fishline.serving.answer_log.reader import read_log
 from fishline.serving.predictor import Predictor
 from fishline.tracking import store, versions
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fishline.cli.main import main
-from fishline.serving.answer_log import read_log
+from fishline.serving.answer_log.reader import read_log
 from fishline.serving.predict import read_only
 
 Tree = Callable[[Path, Mapping[str, int]], list[str]]

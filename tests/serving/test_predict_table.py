@@ -23,8 +23,9 @@ from PIL import Image
 from fishline.cli.main import main
 from fishline.core.errors import UserError
 from fishline.serving import answer_table, ray_answers
+from fishline.serving.answer import Answer
 from fishline.serving.answer_table import AnswerTable
-from fishline.serving.predictor import Answer, Predictor
+from fishline.serving.predictor import Predictor
 
 MakeModel = Callable[..., Path]
 COLUMNS = (

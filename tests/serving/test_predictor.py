@@ -17,7 +17,9 @@ from fishline.data import decode as data_decode
 from fishline.data.dataset import Images
 from fishline.data.decode import decode
 from fishline.models.onnx_export import export
+from fishline.models.onnx_model import OnnxModel
 from fishline.models.trained_model import TrainedModel
+from fishline.serving import content as serving_content
 from fishline.serving import predictor
 from fishline.serving.predictor import Predictor
 from fishline.tracking import versions
@@ -71,7 +73,7 @@ def test_a_photograph_is_the_same_however_it_comes(
 
 
 def big(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "MAX_BYTES", 100)
+    monkeypatch.setattr(serving_content, "MAX_BYTES", 100)
 
 
 def huge(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +185,19 @@ def test_a_registered_model_knows_its_version(
     assert Predictor.load(str(file)).version == str(file)
     export(TrainedModel.load(folder), file, {"version": "fish-finetuned/3"})
     assert Predictor.load(str(file)).version == "fish-finetuned/3"
+
+
+def test_where_there_is_no_gpu_torch_is_not_asked_for_one(
+    make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model(tmp_path / "registered")
+    export(TrainedModel.load(folder), tmp_path / "model.onnx")
+    monkeypatch.setattr(versions, "find", lambda reference: reference)
+    monkeypatch.setattr(versions, "fetch", lambda version, into: folder)
+    monkeypatch.setattr(predictor, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(predictor, "find_device", lambda wanted: pytest.fail("asked torch"))
+    assert isinstance(Predictor.load("fish-finetuned/3").model, OnnxModel)
+    assert isinstance(Predictor.load("fish-finetuned/3", "cpu").model, TrainedModel)
 
 
 def test_where_paths_are_off_no_file_is_read_nor_betrayed(

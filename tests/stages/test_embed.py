@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from fishline.core.errors import UserError
-from fishline.core.folders import remaking
-from fishline.core.params import Params, Training
+from fishline.core.files import remaking
+from fishline.core.params import Params
+from fishline.core.training_params import Training
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
 from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.features import Features
-from fishline.data.prepare.packing import pack, pixels_packing
+from fishline.data.prepare.packing import pack
+from fishline.data.prepare.pixels import pixels_packing
 from fishline.models import feature_packing
 from fishline.models.artifact import ModelConfig, Normalize, build, load
 from fishline.models.feature_packing import make_features

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fishline.core.folders import remaking
+from fishline.core.files import remaking
 from fishline.core.params import Data, Params
 from fishline.data.cache import Cache
-from fishline.data.prepare import links
+from fishline.data.prepare.copies import links
 from fishline.models.feature_packing import make_features
 from fishline.stages.preprocess import preprocess
 

@@ -17,7 +17,8 @@ from fishline.data.augment import augment, draw_augmentations
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images, Packed
 from fishline.data.decode import THUMBNAIL, Decoded
-from fishline.data.prepare.packing import pack, pixels_packing
+from fishline.data.prepare.packing import pack
+from fishline.data.prepare.pixels import pixels_packing
 from fishline.models.artifact import ModelConfig, Normalize, scale
 from fishline.models.networks import Network
 from fishline.training import batches

@@ -10,7 +10,7 @@ import torch
 from tiny import small
 from torch import multiprocessing
 
-from fishline.core.params import Training
+from fishline.core.training_params import Training
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, Normalize, build
 from fishline.models.devices import seed_everything

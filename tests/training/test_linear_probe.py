@@ -8,7 +8,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from fishline.core.params import Params, Trainable, load_params
+from fishline.core.params import Params, load_params
+from fishline.core.training_params import Trainable
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, build
 from fishline.models.trained_model import TrainedModel

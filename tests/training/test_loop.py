@@ -11,7 +11,7 @@ from safetensors.torch import save
 from tiny import Dropping, small
 from torch import nn
 
-from fishline.core.params import Loss
+from fishline.core.training_params import Loss
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, build
 from fishline.training.loop import Epoch, TrainingProgress, best_epoch, chosen_epoch, fit, is_over

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fishline.core.params import Optimizer, Schedule, Training
+from fishline.core.training_params import Optimizer, Schedule, Training
 from fishline.training.optim import EMA, OPTIMIZERS, make_loss, make_optimizer, make_schedule
 
 

@@ -17,7 +17,8 @@ import torch
 from mlflow.exceptions import MlflowException
 
 from fishline.core.errors import UserError
-from fishline.core.params import Params, Training, load_params
+from fishline.core.params import Params, load_params
+from fishline.core.training_params import Training
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, build
 from fishline.models.devices import seed_everything

@@ -12,9 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from fishline.core.errors import UserError
-from fishline.core.params import Balance
-from fishline.data.dataset import Images, class_weights
+from fishline.core.training_params import Balance
+from fishline.data.dataset import Images
 from fishline.models.artifact import scale
+from fishline.training.sampling import class_weights
 from fishline.training.trainer import EpochState, Trainer
 
 State = dict[str, torch.Tensor]

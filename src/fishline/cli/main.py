@@ -1,7 +1,8 @@
 """`fishline COMMAND`: the command line. Thin: each command imports its module when it is called.
 
 Commands for photographs are in data.py, the stages of the graph in stages.py, commands for
-registered models in models.py, and for asking them, or training many, in use.py.
+registered models in models.py, for asking them in use.py and watch.py, and for training many in
+queue.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import click
 from fishline import __version__
 from fishline.cli import data, models, stages, use
 from fishline.cli.help import InProject, Sections
+from fishline.cli.queue import queue
+from fishline.cli.watch import watch
 
 SHELLS = ("bash", "zsh", "fish")
 SECTIONS = {
@@ -39,7 +42,7 @@ def main() -> None:
     """Which fish is on the photograph? Train a classifier, compare, use it."""
 
 
-for _command in (*data.COMMANDS, *stages.commands(), *models.COMMANDS, *use.COMMANDS):
+for _command in (*data.COMMANDS, *stages.commands(), *models.COMMANDS, *use.COMMANDS, watch, queue):
     main.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""`fishline predict`, `serve`, `app`, `watch` and `queue`: for who asks models, and trains many.
+"""`fishline predict`, `serve` and `app`: for who asks models.
 
 Thin: each command imports its module when it is called.
 """
@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from fishline.cli.help import InProject, WithStore, require_store
-from fishline.core.errors import UserError
+from fishline.cli.help import WithStore, require_store
 
 PLACE = click.option(
     "--place",
@@ -159,116 +157,4 @@ def app(host: str, port: int, max_upload_mb: int, place: str | None) -> None:
     app(host, port, max_upload_mb)
 
 
-def _days(context: click.Context, option: click.Parameter, text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    if not number.isdecimal() or unit not in ("d", "w") or not 0 < int(number) < 10_000:
-        raise click.BadParameter("a number of days or weeks, such as 7d or 12w")
-    return timedelta(days=int(number)) * (7 if unit == "w" else 1)
-
-
-@click.command()
-@click.option(
-    "--since",
-    default="7d",
-    show_default=True,
-    metavar="7d|12w",
-    callback=_days,
-    help="How far back; each week that this reaches into is looked at as a whole.",
-)
-@click.option(
-    "--model", help="fish-base/3, fish-base@champion or a run id. [default: as of predict]"
-)
-@click.option("--log", help="Folder or URL of the log. [default: $FISHLINE_LOG]")
-@click.option("--place", "places", multiple=True, help="This place alone. Once or several times.")
-@click.option(
-    "--accept", "week", metavar="2026-W40", help="Make a week what is usual at its places."
-)
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
-@click.option("--no-track", is_flag=True, help="Log no MLflow run.")
-def watch(
-    since: timedelta,
-    model: str | None,
-    log: str | None,
-    places: tuple[str, ...],
-    week: str | None,
-    as_json: bool,
-    no_track: bool,
-) -> None:
-    """Say whether a model is still right where it is used.
-
-    Compares what was logged, by place and week, with what the model was tested on: how the
-    photographs look, how often no species is sure, the species; and what reviewers decided since.
-    Exits with 0 if all is calm, 1 with an alarm, 2 if it could not be done.
-
-    \b
-    fishline watch
-    fishline watch --since 12w --json
-    fishline watch --accept 2026-W40 --place "Deck 1"
-    """
-    try:
-        require_store()
-        from fishline.monitoring.watch import accept_week
-        from fishline.monitoring.watch import watch as look
-
-        if week is not None:
-            return accept_week(model, log, week, places)
-        alarm = look(model, log, since, places, as_json, not no_track)
-    except UserError as error:
-        error.show()
-        sys.exit(2)  # 1 is an alarm
-    sys.exit(1 if alarm else 0)
-
-
-@click.group()
-def queue() -> None:
-    """Run queued experiments on a cluster.
-
-    \b
-    dvc exp run --queue -S 'lr=0.001,0.003'
-    fishline queue start --ray
-    """
-
-
-@queue.command(cls=InProject)
-@click.option(
-    "--ray", is_flag=True, help="On the Ray cluster of RAY_ADDRESS, or Ray on this machine."
-)
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="How many at once. By default as many as the cluster has room for.",
-)
-@click.option(
-    "--cpus",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Processors of each experiment, and its threads.",
-)
-@click.option(
-    "--gpus",
-    default=0.0,
-    show_default=True,
-    type=click.FloatRange(min=0),
-    help="GPUs of each experiment; 0.5 shares one between two.",
-)
-def start(ray: bool, jobs: int | None, cpus: int, gpus: float) -> None:
-    """Run what `dvc exp run --queue` has queued.
-
-    Each experiment in a clone of its own, on whatever machine has room. Needs a git remote, a DVC
-    remote and an MLflow server. Results come back, as if `dvc queue start` had run them here; what
-    failed stays queued, and the exit code is 1.
-
-    \b
-    fishline queue start --ray -j 8
-    fishline queue start --ray --cpus 4 --gpus 1
-    """
-    if not ray:
-        raise click.UsageError("--ray runs them on a cluster; here, `dvc queue start` does")
-    from fishline.cluster.start import main
-
-    sys.exit(1 if main(jobs, cpus, gpus) else 0)
-
-
-COMMANDS = [predict, serve, app, watch, queue]
+COMMANDS = [predict, serve, app]

@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fishline.cluster.dvc_queue import Queued, pull_command, run_command
 from fishline.core.dvc import Settings, configure, dvc_command
-from fishline.core.dvc_queue import REVISION, Queued, pull_command, run_command
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, git
 from fishline.core.processes import run_to_end
-from fishline.tracking.provenance import CODE
+from fishline.tracking.provenance import CODE, QUEUED
 from fishline.tracking.snapshot import REF
 
 WAITING = "refs/fishline/queue"  # on the git remote: the stashes, while they wait and run
@@ -153,7 +153,7 @@ def _runner(project: Path, log: Path, experiment: Queued, cpus: int) -> Runner:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(NOT_PASSED_ON)} | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "OMP_NUM_THREADS": str(cpus),  # Ray says 1 where no number of processors is asked for
-        REVISION: experiment.revision,
+        QUEUED: experiment.revision,
     }
 
     def execute(words: Sequence[str]) -> int:

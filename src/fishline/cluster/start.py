@@ -16,12 +16,12 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from fishline.cluster import dvc_queue
+from fishline.cluster.dvc_queue import Queued
 from fishline.cluster.experiment import WAITING, Outcome
 from fishline.cluster.requirements import origin
 from fishline.cluster.tasks import Ended, outcomes
-from fishline.core import dvc_queue
 from fishline.core.dvc import dvc, exp_git_remote
-from fishline.core.dvc_queue import Queued
 from fishline.core.engine import connect_to_ray
 from fishline.core.errors import UserError
 from fishline.core.files import one_at_a_time, write_text

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
+from fishline.cluster.dvc_queue import Queued
 from fishline.cluster.experiment import Origin, Outcome, run
-from fishline.core.dvc_queue import Queued
 from fishline.core.text import many
 
 RETRIES = 1  # after the loss of a machine

@@ -1,4 +1,4 @@
-"""Small files written whole or not at all."""
+"""Files and folders written whole or not at all."""
 
 from __future__ import annotations
 
@@ -137,3 +137,30 @@ def read_csv(path: Path, all_text: bool = False) -> pd.DataFrame:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def remaking(folder: Path) -> Iterator[Path]:
+    """An empty folder that on success takes the place of `folder`, which stays until then.
+
+    Killed between its two renames, a run leaves no `folder`: the next one puts the old one back,
+    and clears away what killed runs have left. One run at a time.
+    """
+    new, old = (folder.with_name(f".{folder.name}-{age}") for age in ("new", "old"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _settle(folder, new, old)
+    new.mkdir()
+    try:
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        _settle(folder, new, old)
+
+
+def _settle(folder: Path, new: Path, old: Path) -> None:
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)

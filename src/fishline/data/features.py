@@ -62,3 +62,10 @@ class Features:
         """Those of the photographs at `rows` (n,) as they are: (n, d)."""
         values: npt.NDArray[np.float32] = self._cache.take(rows)[:, 0]
         return values
+
+
+def directions(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Rows (n, d), each scaled to a length of 1; what is 0 stays 0."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    scaled: npt.NDArray[np.float32] = features / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return scaled

@@ -9,8 +9,8 @@ from typing import get_args
 import pandas as pd
 
 from fishline.core.errors import UserError
-from fishline.core.params import Trainable
 from fishline.core.text import many
+from fishline.core.training_params import Trainable
 from fishline.evaluation import retest
 from fishline.evaluation.statistics import Difference, difference, group_of
 from fishline.tracking import search, versions

@@ -10,9 +10,10 @@ import pandas as pd
 
 from fishline.core.errors import UserError
 from fishline.core.files import read_csv, read_json, require
-from fishline.core.params import Params, Recipe
+from fishline.core.params import Params
 from fishline.core.paths import CACHE, METRICS, PLOTS, SUBSETS, run_record
 from fishline.core.roles import FINETUNED, ROLES
+from fishline.core.training_params import Recipe
 from fishline.data.cache import Cache
 from fishline.data.dataset import Images
 from fishline.data.prepare.colour_baseline import ColourBaseline, colour_baseline

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
+import sys
 import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from fishline.core.errors import UserError
-from fishline.core.params import Device, Precision
+
+if TYPE_CHECKING:
+    import torch
+
+    from fishline.core.training_params import Device, Precision
+
+CUDA = "libcuda.so.1"  # NVIDIA's driver, as torch finds it, too
+ROCM = (Path("/dev/kfd"), Path("/dev/dxg"))  # AMD's, the second on Windows' subsystem for Linux
 
 
 def seed_everything(seed: int) -> torch.Generator:
@@ -19,6 +29,8 @@ def seed_everything(seed: int) -> torch.Generator:
     On a GPU an operation without a deterministic kernel runs all the same, with torch's warning:
     https://docs.pytorch.org/docs/stable/notes/randomness.html
     """
+    import torch
+
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat
     random.seed(seed)
     np.random.seed(seed)
@@ -31,12 +43,28 @@ def seed_everything(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def may_have_gpu() -> bool:
+    """Whether torch could find a GPU here, without torch, which takes more than a second to load.
+
+    On Linux it cannot where there is no driver of NVIDIA's or AMD's. Elsewhere torch must be asked.
+    """
+    if sys.platform != "linux":
+        return True
+    try:
+        ctypes.CDLL(CUDA)
+    except OSError:
+        return any(path.exists() for path in ROCM)
+    return True
+
+
 def find_device(wanted: Device) -> torch.device:
     """The device that the parameter `device` names; of several GPUs this process's own.
 
     Raises:
         UserError: this machine, or this build of torch, has none of that kind.
     """
+    import torch
+
     have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         wanted = "cuda" if have["cuda"] else "mps" if have["mps"] else "cpu"
@@ -58,6 +86,8 @@ def find_precision(wanted: Precision, device: torch.device) -> torch.dtype:
     Raises:
         UserError: float16 without a GPU.
     """
+    import torch
+
     if wanted == "auto":
         return torch.bfloat16 if _computes_in_bfloat16(device) else torch.float32
     if wanted == "float16" and device.type != "cuda":
@@ -70,6 +100,8 @@ def find_precision(wanted: Precision, device: torch.device) -> torch.dtype:
 
 
 def _computes_in_bfloat16(device: torch.device) -> bool:
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     abilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}

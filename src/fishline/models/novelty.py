@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save
 
 from fishline.core.errors import UserError
 from fishline.core.files import replacing
+from fishline.data.features import directions
 
 FILE = "known.safetensors"
 MOST = 300  # training images of each species that are kept: bounds the file, a model's 1280 × 2 B
@@ -60,7 +61,7 @@ class NearestDetector:
         place = min(NEIGHBOUR, len(self.examples))
         distances = [np.zeros(0)]
         for first in range(0, len(embeddings), CHUNK):
-            cosines = _directions(embeddings[first : first + CHUNK]) @ examples  # (b, m)
+            cosines = directions(embeddings[first : first + CHUNK]) @ examples  # (b, m)
             distances.append(
                 1 - np.partition(cosines, -place, axis=1)[:, -place].astype(np.float64)
             )
@@ -68,12 +69,6 @@ class NearestDetector:
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         return {"examples": self.examples, "limit": np.array([self.limit])}
-
-
-def _directions(embeddings: Floats) -> Floats:
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    directions: Floats = embeddings / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return directions
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def fit_detector(
         recall: share of the validation images that shall count as known; 1: everything does
     """
     kept = [_spread(np.flatnonzero(labels == species)) for species in np.unique(labels)]
-    examples = _directions(embeddings[np.concatenate(kept)]).astype(np.float16)
+    examples = directions(embeddings[np.concatenate(kept)]).astype(np.float16)
     detector = NearestDetector(examples, float("inf"))
     if recall == 1:
         return detector

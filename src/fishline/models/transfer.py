@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from fishline.core.errors import UserError
-from fishline.core.params import Params, Trainable
+from fishline.core.params import Params
 from fishline.core.paths import CACHE, MODELS
 from fishline.core.roles import BASE
+from fishline.core.training_params import Trainable
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, load
 from fishline.models.networks import Network

@@ -11,7 +11,7 @@ import pandas as pd
 from fishline.core.errors import UserError
 from fishline.models.taxonomy import SPECIES
 from fishline.monitoring.drift import Sample
-from fishline.serving.answer_log import read_log
+from fishline.serving.answer_log.reader import read_log
 
 COLUMNS = (
     "time place model model_sha256 sha256 answer rank probabilities distance features error"

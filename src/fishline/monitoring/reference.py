@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fishline.core.errors import UserError
 from fishline.evaluation.test_run import TestRun
-from fishline.serving.answer_log import project
+from fishline.serving.answer_log.schema import project
 from fishline.tracking import versions
 from fishline.tracking.versions import Version
 

@@ -27,7 +27,7 @@ from fishline.monitoring.page import Findings
 from fishline.monitoring.reference import read_reference
 from fishline.monitoring.track import track
 from fishline.monitoring.weeks import FEWEST, judge
-from fishline.serving.answer_log import LOG
+from fishline.serving.answer_log.schema import LOG
 from fishline.serving.default_model import default_model
 from fishline.tracking import versions
 from fishline.tracking.versions import Version

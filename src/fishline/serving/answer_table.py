@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from fishline.core.errors import UserError
 from fishline.core.files import one_at_a_time, replacing
+from fishline.serving.answer import Answer
 from fishline.serving.photographs import shown
 from fishline.serving.predict import csv_line
-from fishline.serving.predictor import Answer, Predictor
+from fishline.serving.predictor import Predictor
 
 PART = 1024  # rows of a file: what is asked about again after an interruption
 

@@ -15,13 +15,14 @@ from fishline.core.errors import UserError
 from fishline.core.parallel import usable_cores
 from fishline.models.onnx_model import OnnxModel
 from fishline.models.taxonomy import SPECIES, UNKNOWN
+from fishline.serving.answer import Answer
 from fishline.serving.photographs import names, photograph, readers
-from fishline.serving.predictor import Answer, Predictor
+from fishline.serving.predictor import Predictor
 
 if TYPE_CHECKING:
     import torch
 
-    from fishline.serving.recorder import Source
+    from fishline.serving.answer_log.recorder import Source
 
 Form = Literal["text", "json", "csv"]
 

@@ -6,15 +6,12 @@ in training, in tests and when served.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -27,50 +24,20 @@ import numpy.typing as npt
 from fishline.core.errors import UserError, needs_train
 from fishline.core.parallel import in_threads
 from fishline.data.decode import Pixels, decode
-from fishline.data.photo_files import MAX_BYTES, read, reason
-from fishline.data.remote_files import RemoteFile
+from fishline.data.photo_files import reason
 from fishline.models import onnx_model
+from fishline.models.devices import find_device, may_have_gpu
 from fishline.models.onnx_model import OnnxModel
+from fishline.serving.answer import Answer, Answered
+from fishline.serving.content import Photograph, content
 
 if TYPE_CHECKING:
     import torch
 
     from fishline.models.trained_model import TrainedModel
-    from fishline.serving.recorder import Recorder, Source
+    from fishline.serving.answer_log.recorder import Recorder, Source
 
 BATCH = 32  # photographs: more are no quicker on a processor
-DATA_URL = re.compile(r"data:[^,]*;base64,")
-
-# A path or base64 (str), a path (Path), a URL (RemoteFile), a file's content (bytes).
-Photograph = object
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model says of one photograph.
-
-    species:       the answer: a species, or where none is sure enough a genus or family, or
-                   "unknown"; None on an error
-    probability:   of the answer, calibrated; where it is unknown, of the likeliest species
-    probabilities: of each species, in the model's order
-    error:         why there is no answer
-    rank:          of the answer: "species", "genus", "family" or "unknown"
-    """
-
-    species: str | None
-    probability: float | None
-    probabilities: dict[str, float] | None
-    error: str | None = None
-    rank: str | None = None
-
-    @property
-    def likeliest(self) -> str:
-        """The species with the largest probability, also where the answer is another."""
-        shares = self.probabilities or {}
-        return max(shares, key=lambda name: shares[name])
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 class _Decoded(NamedTuple):
@@ -80,22 +47,6 @@ class _Decoded(NamedTuple):
     digest: str | None
     pixels: Pixels | None
     error: str | None
-    seconds: float
-
-
-class Answered(NamedTuple):
-    """An answer, and what is behind it.
-
-    digest:   SHA-256 of the photograph's file, None if that cannot be read
-    distance: from what is known, see novelty.py; None on an error, and so are
-    features: float32 (d,), what the last layer was given
-    seconds:  that went into it: reading, decoding, its share of the network's time
-    """
-
-    digest: str | None
-    answer: Answer
-    distance: float | None
-    features: npt.NDArray[np.float32] | None
     seconds: float
 
 
@@ -142,17 +93,16 @@ class Predictor:
         if reference.endswith(onnx_model.SUFFIX):
             return cls(Path(reference))
         with needs_train(f"asking {reference}"):
-            from fishline.models.devices import find_device  # loads torch
-        best = find_device("auto")
-        if Path(reference, "model.json").is_file():
-            return cls(Path(reference), device or best)
-        from fishline.tracking import versions  # loads mlflow
+            best = find_device("auto") if may_have_gpu() else "cpu"  # else without torch
+            if Path(reference, "model.json").is_file():
+                return cls(Path(reference), device or best)
+            from fishline.tracking import versions  # loads mlflow
 
         version = versions.find(reference)
         with tempfile.TemporaryDirectory() as temporary:
             folder = versions.fetch(version, Path(temporary))
             exported = folder.with_name(onnx_model.FILE)
-            quicker = device is None and best.type == "cpu" and exported.is_file()
+            quicker = device is None and str(best) == "cpu" and exported.is_file()
             return cls(exported if quicker else folder, device or best, version=str(version))
 
     def among(self, species: Collection[str]) -> Predictor:
@@ -183,7 +133,7 @@ class Predictor:
         """
         if os.environ.get("FISHLINE_LOG"):
             with needs_train("to log answers"):
-                from fishline.serving.recorder import Recorder  # loads pyarrow
+                from fishline.serving.answer_log.recorder import Recorder  # loads pyarrow
             self.recorder = Recorder.from_environment(source)
 
     def at(self, place: str) -> Predictor:
@@ -202,8 +152,6 @@ class Predictor:
         """To a GPU of this process, if it has one and the model runs on it."""
         if isinstance(self.model, OnnxModel):
             return
-        from fishline.models.devices import find_device
-
         self.model = self.model.to(find_device("auto"))
 
     @property
@@ -280,46 +228,3 @@ def _load(source: Path, device: torch.device | str) -> TrainedModel | OnnxModel:
     with needs_train(f"asking {source}"):
         from fishline.models.trained_model import TrainedModel
     return TrainedModel.load(source, device)
-
-
-def content(photograph: Photograph, paths: bool = True) -> bytes:
-    """The bytes of a photograph's file.
-
-    Args:
-        paths: whether text may name a file.
-
-    Raises:
-        OSError, ValueError: no such file, or it is empty or too large; see `reason`.
-        UserError: a URL cannot be reached.
-    """
-    if isinstance(photograph, bytes | bytearray | memoryview):
-        if len(photograph) > MAX_BYTES:
-            raise ValueError(f"{len(photograph)} bytes; the limit is {MAX_BYTES}")
-        return bytes(photograph)
-    if isinstance(photograph, Path) and paths:
-        return read(photograph)
-    if isinstance(photograph, RemoteFile) and paths:
-        return photograph.read()
-    if not isinstance(photograph, str):
-        raise ValueError(f"no {'path, ' * paths}bytes or base64 but {photograph!r:.80}")
-    encoded = DATA_URL.sub("", photograph, count=1)
-    if paths and encoded == photograph and len(photograph) < 4096 and _is_file(photograph):
-        return read(Path(photograph))
-    return _from_base64(encoded, "neither a file nor base64" if paths else "not base64")
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # no name that a file can have
-        return False
-
-
-def _from_base64(text: str, complaint: str) -> bytes:
-    if len(text) > MAX_BYTES * 4 / 3 + 4:
-        raise ValueError(f"{len(text)} characters of base64; the limit is {MAX_BYTES} bytes")
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        shown = text if len(text) < 80 else f"{text[:60]}…"
-        raise ValueError(f"{complaint}: {shown}") from None

@@ -13,8 +13,7 @@ embed.
 
 from __future__ import annotations
 
-from fishline.core.files import require, write_json
-from fishline.core.folders import remaking
+from fishline.core.files import remaking, require, write_json
 from fishline.core.params import load_params
 from fishline.core.paths import CACHE, FEATURES
 from fishline.data.cache import Cache

@@ -21,8 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fishline.core.files import read_csv, write_csv, write_json
-from fishline.core.folders import remaking
+from fishline.core.files import read_csv, remaking, write_csv, write_json
 from fishline.core.params import Data, load_params
 from fishline.core.paths import CACHE, METRICS
 from fishline.data import exif

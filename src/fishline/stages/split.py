@@ -14,8 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from fishline.core.files import read_csv, require, write_csv, write_json
-from fishline.core.folders import remaking
+from fishline.core.files import read_csv, remaking, require, write_csv, write_json
 from fishline.core.params import Split, load_params
 from fishline.core.paths import CACHE, METRICS, PLOTS, SPLIT
 from fishline.core.roles import active

@@ -9,9 +9,10 @@ from __future__ import annotations
 from safetensors.torch import load_file
 
 from fishline.core.files import require
-from fishline.core.params import Model, Params, load_params, training
+from fishline.core.params import Params, load_params, training
 from fishline.core.paths import FEATURES
 from fishline.core.roles import BASE
+from fishline.core.training_params import Model
 from fishline.data.dataset import Images, mean_and_std, model_images
 from fishline.data.features import WEIGHTS
 from fishline.models.artifact import ModelConfig, build

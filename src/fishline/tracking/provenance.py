@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from fishline.core.dvc import stage_param_keys
-from fishline.core.dvc_queue import REVISION
 from fishline.core.files import read_json
 from fishline.core.git import GitError, changed_files, git
 from fishline.core.params import Params
@@ -20,6 +19,7 @@ from fishline.core.yaml_files import flatten, read_yaml
 
 CODE = ("src", "dvc.yaml", "params.yaml", "requirements.txt")  # what a result depends on, in git
 PARAMETERS = {"params.yaml", "dvc.lock"}  # what DVC keeps of an experiment, and its record of it
+QUEUED = "FISHLINE_QUEUED"  # variable: revision, in DVC's queue, of a stage's experiment
 
 
 def project_root() -> Path:
@@ -59,7 +59,7 @@ def _git(*arguments: str) -> str:
 def dvc_tags(stage: str) -> dict[str, str]:
     """`dvc.stage`; in an experiment `dvc.exp`, its name; on a cluster `dvc.queued`, its revision in
     DVC's queue."""
-    of_experiment = {"dvc.exp": "DVC_EXP_NAME", "dvc.queued": REVISION}
+    of_experiment = {"dvc.exp": "DVC_EXP_NAME", "dvc.queued": QUEUED}
     known = {tag: os.environ.get(variable) for tag, variable in of_experiment.items()}
     return {"dvc.stage": stage} | {tag: value for tag, value in known.items() if value}
 

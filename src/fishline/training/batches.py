@@ -9,10 +9,11 @@ import psutil
 import torch
 from torch import nn
 
-from fishline.core.params import SampleWeight
+from fishline.core.training_params import SampleWeight
 from fishline.data.augment import Draw, augment
-from fishline.data.dataset import Images, sample_weights
+from fishline.data.dataset import Images
 from fishline.models.artifact import Normalize, scale
+from fishline.training.sampling import sample_weights
 
 RESIDENT = 1 << 30  # bytes of photographs that are kept in memory; more are read as they are needed
 BATCH = 256  # images at a time where nothing is learnt

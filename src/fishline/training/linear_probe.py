@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from fishline.core.params import Params, Trainable
-from fishline.data.dataset import Images, sample_weights
+from fishline.core.params import Params
+from fishline.core.training_params import Trainable
+from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig
 from fishline.models.devices import find_device
 from fishline.models.networks import Network
 from fishline.models.trained_model import TrainedModel
+from fishline.training.sampling import sample_weights
 
 
 def linear_probe(

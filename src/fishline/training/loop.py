@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from tqdm import tqdm
 
-from fishline.core.params import Keep
+from fishline.core.training_params import Keep
 from fishline.training.batches import Inputs
 from fishline.training.trainer import EpochState, State, Trainer
 

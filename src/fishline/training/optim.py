@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
 )
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fishline.core.params import Training
+from fishline.core.training_params import Training
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,

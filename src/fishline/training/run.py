@@ -15,12 +15,11 @@ from typing import Any
 import click
 import pandas as pd
 
-from fishline.core.files import read_json, require, write_json, write_text
-from fishline.core.folders import remaking
-from fishline.core.params import Device, Params
+from fishline.core.files import read_json, remaking, require, write_json, write_text
+from fishline.core.params import Params
 from fishline.core.paths import METRICS, MODELS, PLOTS, run_record
 from fishline.core.roles import ROLES, Role
-from fishline.data.dataset import epoch_length
+from fishline.core.training_params import Device
 from fishline.evaluation import figures
 from fishline.evaluation.examples import draw_examples
 from fishline.evaluation.metrics import classification_report
@@ -38,6 +37,7 @@ from fishline.tracking.snapshot import snapshot
 from fishline.training import distributed
 from fishline.training.calibrate import calibrate
 from fishline.training.loop import Epoch, chosen_epoch
+from fishline.training.sampling import epoch_length
 from fishline.training.session import (
     TrainingJob,
     TrainingSession,

@@ -10,7 +10,7 @@ import click
 import torch
 from torch import nn
 
-from fishline.core.params import Training
+from fishline.core.training_params import Training
 from fishline.data.dataset import Images
 from fishline.models.artifact import ModelConfig, Normalize
 from fishline.models.networks import Network

@@ -17,15 +17,9 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fishline.core.params import Training
+from fishline.core.training_params import Training
 from fishline.data.augment import Draw, draw_augmentations, draw_flips
-from fishline.data.dataset import (
-    Images,
-    class_weights,
-    epoch_length,
-    epoch_order,
-    sample_weights,
-)
+from fishline.data.dataset import Images
 from fishline.models.artifact import Normalize
 from fishline.models.devices import find_device, find_precision
 from fishline.models.embedding import frozen_digest
@@ -41,6 +35,7 @@ from fishline.training.batches import (
     cache_features,
 )
 from fishline.training.optim import EMA, make_loss, make_optimizer, make_schedule
+from fishline.training.sampling import class_weights, epoch_length, epoch_order, sample_weights
 
 State = dict[str, Any]
 

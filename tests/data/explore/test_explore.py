@@ -19,13 +19,14 @@ from fishline.core.params import Data
 from fishline.core.text import code, share, text
 from fishline.data.cache import Cache
 from fishline.data.contact_sheet import Picture, write_sheet
-from fishline.data.dataset import Images, class_weights, epoch_order
+from fishline.data.dataset import Images
 from fishline.data.decode import THUMBNAIL
 from fishline.data.explore import statistics
 from fishline.data.explore.charts import few, write_counts
 from fishline.data.prepare.leaks import leaked
 from fishline.stages import explore
 from fishline.stages.preprocess import preprocess
+from fishline.training.sampling import class_weights, epoch_order
 
 ROOT = Path(__file__).parents[3]
 Draw = Callable[[int], Image.Image]

@@ -11,7 +11,8 @@ import pytest
 from fishline.data.cache import Cache
 from fishline.data.decode import THUMBNAIL, Decoded
 from fishline.data.prepare import colour_baseline
-from fishline.data.prepare.packing import pack, pixels_packing
+from fishline.data.prepare.packing import pack
+from fishline.data.prepare.pixels import pixels_packing
 
 COPIES, PHOTOGRAPHS, SIZE = 10, 24, 48
 

@@ -25,6 +25,7 @@ from streamlit.testing.v1 import AppTest
 from fishline.cli.main import main
 from fishline.core.errors import UserError
 from fishline.models.artifact import ModelConfig
+from fishline.serving.answer import Answer
 from fishline.serving.app import answers as app_answers
 from fishline.serving.app import launch, models
 from fishline.serving.app import page as app_page
@@ -39,7 +40,7 @@ from fishline.serving.app.answers import (
     places,
 )
 from fishline.serving.app.models import Choice
-from fishline.serving.predictor import Answer, Predictor
+from fishline.serving.predictor import Predictor
 from fishline.tracking import versions as tracking_versions
 from fishline.tracking.versions import Version
 

@@ -18,7 +18,8 @@ from streamlit.testing.v1 import AppTest
 
 from fishline.core.errors import UserError
 from fishline.data.decisions import PHOTOGRAPHS, decide, now, read_decisions, standing
-from fishline.serving.answer_log import SCHEMA
+from fishline.serving.answer import Answer
+from fishline.serving.answer_log.schema import SCHEMA
 from fishline.serving.answer_table import schema
 from fishline.serving.app import launch
 from fishline.serving.app.review import Item, make_decision
@@ -29,7 +30,6 @@ from fishline.serving.app.review_sources import (
     unsure_answers,
     unsure_logged,
 )
-from fishline.serving.predictor import Answer
 
 ROOT = Path(__file__).parents[3]
 RAW, CACHE = Path("data/raw"), Path("data/cache")

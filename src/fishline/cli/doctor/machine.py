@@ -16,8 +16,9 @@ from fishline.core.engine import ADDRESS, ENGINE, connect_to_ray, engine_name
 from fishline.core.errors import UserError
 from fishline.core.git import GitError, commit_of, git
 from fishline.core.parallel import usable_cores
-from fishline.core.params import Device, load_params
+from fishline.core.params import load_params
 from fishline.core.text import many
+from fishline.core.training_params import Device
 from fishline.data.remote_files import is_url
 
 LOCK = Path("requirements.txt")
@@ -135,7 +136,7 @@ def answer_log() -> Iterator[Check]:
     if not os.environ.get("FISHLINE_LOG"):
         yield ok("none; FISHLINE_LOG=FOLDER keeps every answer, see docs/watch.md")
         return
-    from fishline.serving.recorder import Recorder
+    from fishline.serving.answer_log.recorder import Recorder
 
     recorder = Recorder.from_environment("predict")
     pictures = f"photographs: {recorder.keep}, up to {recorder.room // 10**6:,} MB"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fishline.data.cache import Rows
+from fishline.data.features import directions
 
 FOLDS = 5
 PENALTY = 10.0  # C of the regression, for features of length 1
@@ -33,8 +34,7 @@ def mean_features(rows: Rows, number: Numbers, take: Take) -> Floats:
     for start in range(0, len(rows), _BLOCK):
         some = slice(start, start + _BLOCK)
         np.add.at(total, number[some], take(rows[some]))
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.asarray(total / np.maximum(length, np.finfo(np.float32).tiny))
+    return directions(total)
 
 
 def out_of_sample(features: Floats, labels: Numbers) -> Floats:

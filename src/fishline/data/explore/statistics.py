@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fishline.core.errors import UserError
-from fishline.data.prepare.rings import ALIKE, compare, describe
+from fishline.data.prepare.copies.rings import ALIKE, compare, describe
 
 Looks = npt.NDArray[np.uint8]
 Take = Callable[[npt.NDArray[np.int64]], Looks]

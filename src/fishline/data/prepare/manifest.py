@@ -19,8 +19,9 @@ from fishline.data import exif
 from fishline.data.cache import Cache
 from fishline.data.decode import Decoded, decode
 from fishline.data.photo_files import find_images, read, reason
-from fishline.data.prepare.copies import find_copies
-from fishline.data.prepare.packing import pack, pixels_packing
+from fishline.data.prepare.copies.copies import find_copies
+from fishline.data.prepare.packing import pack
+from fishline.data.prepare.pixels import pixels_packing
 
 # And what metadata.py adds.
 COLUMNS = "file species index width height mode sha256 original confidence alike".split()

@@ -1,6 +1,6 @@
 """The cache of photographs, written: every distinct photograph once, in 256 packed files or 4,096.
 
-    pixels/00.npy … ff.npy   records (`record`) of the photographs whose SHA-256 starts with these
+    pixels/00.npy … ff.npy   records (pixels.py) of the photographs whose SHA-256 starts with these
                              digits, in the order of the SHA-256
     made_by.json             what decides them: of pixels, image size, Pillow's version and a hash
                              of the decoding code
@@ -14,7 +14,6 @@ is a job of its own (core/engine.py), written by whoever makes its records, one 
 
 from __future__ import annotations
 
-import hashlib
 import string
 import threading
 import zlib
@@ -26,14 +25,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 import numpy as np
-import PIL
 from tqdm import tqdm
 
 from fishline.core.engine import map_on_engine
 from fishline.core.files import link_or_copy, read_json, replacing, write_json
-from fishline.data import decode
 from fishline.data.cache import digests_of
-from fishline.data.decode import THUMBNAIL, Decoded
 
 LARGE = 2**18  # photographs from which a file's name has three digits: 37 MB at 224 pixels
 
@@ -49,7 +45,7 @@ class Packing(Generic[T]):
     """What is packed of each photograph.
 
     field:   of a record, what it is about; and the folder of the files
-    record:  begins with sha256 and ends with crc32, as `record` does
+    record:  begins with sha256 and ends with crc32, as in pixels.py
     made_by: what decides the records besides the photographs: others are not used again
     fill:    gives a record (all but those two fields) its content
     """
@@ -71,39 +67,9 @@ class Packed:
     broken: dict[str, str] = field(default_factory=dict)
 
 
-def pixels_packing(size: int) -> Packing[Decoded]:
-    """Photographs of `size` × `size` pixels."""
-    return Packing("pixels", record(size), made_by(size), fill)
-
-
-def record(size: int) -> np.dtype[np.void]:
-    """One photograph of `size` × `size` pixels, and what its file said of itself."""
-    return np.dtype(
-        [
-            ("sha256", "u1", (32,)),  # of the file
-            ("width", "<u4"),  # pixels, upright
-            ("height", "<u4"),
-            ("mode", "S8"),  # of the file, as Pillow names it
-            ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),  # grey, squashed; copies are found by it
-            ("pixels", "u1", (size, size, 3)),  # RGB, squashed
-            ("crc32", "<u4"),  # of the bytes before
-        ]
-    )
-
-
 def file_name(sha256: str, photographs: int = 0) -> str:
     """The packed file that a photograph belongs to, in a cache of so many."""
     return f"{sha256[: 2 if photographs < LARGE else 3]}.npy"
-
-
-def made_by(size: int) -> dict[str, Any]:
-    """What decides the pixels besides the photographs: a cache made otherwise is not reused."""
-    code = Path(decode.__file__).read_bytes()
-    return {
-        "image_size": size,
-        "pillow": PIL.__version__,
-        "code": hashlib.sha256(code).hexdigest()[:16],
-    }
 
 
 def pack(
@@ -227,12 +193,6 @@ def _write_header(file: BinaryIO, record: np.dtype[np.void], count: int) -> None
     descr = np.lib.format.dtype_to_descr(record)
     header = {"descr": descr, "fortran_order": False, "shape": (count,)}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def fill(slot: np.void, image: Decoded) -> None:
-    """Make the record `slot` that of `image`."""
-    slot["width"], slot["height"], slot["mode"] = image.width, image.height, image.mode.encode()
-    slot["thumbnail"], slot["pixels"] = image.thumbnail, image.pixels
 
 
 def _checksum(slot: np.void) -> int:

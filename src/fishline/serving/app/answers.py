@@ -18,7 +18,8 @@ from fishline.evaluation.gradcam import Maps
 from fishline.models.taxonomy import SPECIES
 from fishline.models.trained_model import TrainedModel
 from fishline.serving import predict
-from fishline.serving.predictor import Answer, Predictor
+from fishline.serving.answer import Answer
+from fishline.serving.predictor import Predictor
 
 SIDE = 640  # pixels: the longer side of a picture on the page
 ALIKE, PARTLY = 0.6, 0.3  # shares of two models' heat that are in common

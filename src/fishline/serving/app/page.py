@@ -13,12 +13,12 @@ from fishline.core.errors import UserError
 from fishline.core.text import many, text
 from fishline.models.devices import find_device
 from fishline.serving import predict
+from fishline.serving.answer import Answer
 from fishline.serving.app import answers as app_answers
 from fishline.serving.app import models as app_models
 from fishline.serving.app.answers import Model
 from fishline.serving.app.models import Choice
 from fishline.serving.app.views import ModelAnswers, show
-from fishline.serving.predictor import Answer
 
 MOST = 200  # files that are looked at: they are held in memory
 CHUNK = 16  # photographs between two steps of the progress bar

@@ -17,7 +17,7 @@ from fishline.core.paths import CACHE
 from fishline.core.text import text
 from fishline.data.decisions import Decision, read_decisions, standing
 from fishline.data.prepare.manifest import photographs_by_digest
-from fishline.serving.answer_log import LOG
+from fishline.serving.answer_log.schema import LOG
 from fishline.serving.app import review_sources as sources
 from fishline.serving.app.answers import explain
 from fishline.serving.app.page import MOST, ask, load, offered

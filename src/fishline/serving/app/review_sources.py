@@ -25,12 +25,14 @@ from fishline.data.photo_files import read
 from fishline.data.prepare.manifest import REJECTED
 from fishline.data.remote_files import is_url
 from fishline.models.taxonomy import FAMILY, GENUS, SPECIES, UNKNOWN
-from fishline.serving.answer_log import PICTURES, read_log
+from fishline.serving.answer import Answer
+from fishline.serving.answer_log.reader import read_log
+from fishline.serving.answer_log.schema import PICTURES
 from fishline.serving.answer_table import schema
 from fishline.serving.app.answers import percent, ranked
 from fishline.serving.app.review import Item
+from fishline.serving.content import content
 from fishline.serving.photographs import photograph
-from fishline.serving.predictor import Answer, content
 
 LABELS = PLOTS / "labels.csv"
 COLUMNS = "file species suggested probability suggested_probability reason".split()

@@ -12,10 +12,10 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from fishline.core.text import many, text
 from fishline.models.taxonomy import SPECIES, UNKNOWN
 from fishline.serving import predict
+from fishline.serving.answer import Answer
 from fishline.serving.app import answers as app_answers
 from fishline.serving.app.answers import Model, View, explain, percent, ranked
 from fishline.serving.app.models import Choice
-from fishline.serving.predictor import Answer
 
 SHOWN = 6  # photographs that are shown one below the other; of more, one is chosen
 KEPT = 32  # pictures that a page keeps; one more and it starts anew

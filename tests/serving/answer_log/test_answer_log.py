@@ -22,12 +22,14 @@ from PIL import Image
 from fishline.cli.main import main
 from fishline.core.errors import UserError
 from fishline.data.decode import decode
-from fishline.serving import answer_log_file, answer_log_writer
-from fishline.serving.answer_log import PICTURES, SCHEMA, project, read_log
-from fishline.serving.answer_log_file import Batch
-from fishline.serving.answer_log_writer import Writer, flush_on_sigterm
+from fishline.serving.answer_log import file as log_file
+from fishline.serving.answer_log import writer as log_writer
+from fishline.serving.answer_log.file import Batch
+from fishline.serving.answer_log.reader import read_log
+from fishline.serving.answer_log.recorder import Recorder
+from fishline.serving.answer_log.schema import PICTURES, SCHEMA, project
+from fishline.serving.answer_log.writer import Writer, flush_on_sigterm
 from fishline.serving.predictor import Predictor
-from fishline.serving.recorder import Recorder
 
 NOW = datetime.now(UTC)
 
@@ -120,7 +122,7 @@ def test_without_the_variable_nothing_is_logged(
 def test_a_file_grows_until_it_is_full_and_each_row_is_there_once(
     log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_log_file, "PART", 4)
+    monkeypatch.setattr(log_file, "PART", 4)
     writers = [Writer(log), Writer(log)]  # as of two processes
     for number in range(6):
         for writer in writers:
@@ -158,10 +160,10 @@ def test_a_disk_that_is_full_stops_no_answer(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(answer_log_writer, "MOST", 5)
-    monkeypatch.setattr(answer_log_file, "PART", 3)
-    write = answer_log_file._write
-    monkeypatch.setattr(answer_log_file, "_write", full)
+    monkeypatch.setattr(log_writer, "MOST", 5)
+    monkeypatch.setattr(log_file, "PART", 3)
+    write = log_file._write
+    monkeypatch.setattr(log_file, "_write", full)
     writer = Writer(log)
     for number in range(0, 20, 2):
         writer.put(batch(number, number + 1))
@@ -169,7 +171,7 @@ def test_a_disk_that_is_full_stops_no_answer(
     (warning,) = capsys.readouterr().err.splitlines()
     assert "cannot be written (No space left on device)" in warning
     assert writer.missing == 20
-    monkeypatch.setattr(answer_log_file, "_write", write)
+    monkeypatch.setattr(log_file, "_write", write)
     writer.put(batch(20))
     writer.flush()
     kept, lost = numbers(log), writer.missing
@@ -239,10 +241,10 @@ def test_a_variable_that_says_nothing_is_a_message(
 
 def test_each_process_has_a_writer_of_its_own(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = pickle.loads(pickle.dumps(Recorder.from_environment("predict")))
-    here = answer_log_writer.writer(recorder.url)
-    assert answer_log_writer.writer(recorder.url) is here
+    here = log_writer.writer(recorder.url)
+    assert log_writer.writer(recorder.url) is here
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert answer_log_writer.writer(recorder.url) is not here
+    assert log_writer.writer(recorder.url) is not here
 
 
 def test_sigterm_has_all_written_before_it_ends_the_process(log: str) -> None:
@@ -250,7 +252,7 @@ def test_sigterm_has_all_written_before_it_ends_the_process(log: str) -> None:
     before = signal.signal(signal.SIGTERM, lambda *_: found.extend(numbers(log)))
     try:
         flush_on_sigterm()
-        writer = answer_log_writer.writer(log)
+        writer = log_writer.writer(log)
         for number in range(3):
             writer.put(batch(number))
         signal.raise_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fishline.data.prepare.rings import Floats64
+from fishline.data.prepare.copies.rings import Floats64
 
 _CAMERAS = (1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3, 16 / 9, 9 / 16, 5 / 4, 4 / 5)  # usual aspect ratios
 _TOLERANCE = 0.02  # of an aspect ratio: within it, copies keep their correlation

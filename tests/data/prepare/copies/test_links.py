@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fishline.data.decode import THUMBNAIL
-from fishline.data.prepare import links
-from fishline.data.prepare.links import Links, concatenate, find_links
-from fishline.data.prepare.rings import ALIKE, Thumbnails, compare, describe
+from fishline.data.prepare.copies import links
+from fishline.data.prepare.copies.links import Links, concatenate, find_links
+from fishline.data.prepare.copies.rings import ALIKE, Thumbnails, compare, describe
 
 COUNT = 300
 

@@ -23,9 +23,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from fishline.core.engine import map_on_engine
-from fishline.data.prepare.links import Links, Numbers, Take, concatenate, divide, find_links
-from fishline.data.prepare.proportions import hypotheses
-from fishline.data.prepare.rings import ALIKE, SAME, Floats, Floats64
+from fishline.data.prepare.copies.links import Links, Numbers, Take, concatenate, divide, find_links
+from fishline.data.prepare.copies.proportions import hypotheses
+from fishline.data.prepare.copies.rings import ALIKE, SAME, Floats, Floats64
 
 _DIGEST = 16  # bytes
 _HELD = 10**7  # links, 200 MB

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from fishline.core.errors import UserError
 from fishline.core.files import replacing
 from fishline.data.remote_files import is_url, open_files
-from fishline.serving.answer_log import DAY, PICTURES
+from fishline.serving.answer_log.schema import DAY, PICTURES
 from fishline.serving.photographs import ending
 
 PART = 4096  # rows of a file
@@ -30,7 +30,7 @@ class Batch:
 
     day:      as 2026-07-01
     size:     rows
-    rows:     makes them, of `answer_log.SCHEMA`, given what photographs were kept as, by SHA-256
+    rows:     makes them, of `SCHEMA`, given what photographs were kept as, by SHA-256
     pictures: gives the content of each photograph that is to be kept, by SHA-256
     bytes:    that these need in memory
     room:     bytes that all kept ones together may have

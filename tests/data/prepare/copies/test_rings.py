@@ -5,7 +5,7 @@ import pytest
 from pictures import Draw, chain, looks_of, resized, speckled, turned
 from PIL import Image, ImageOps
 
-from fishline.data.prepare.rings import ALIKE, SAME, Rings, compare, describe
+from fishline.data.prepare.copies.rings import ALIKE, SAME, Rings, compare, describe
 
 
 @pytest.mark.parametrize("angle", [0, 22.5, 90, 123.75, 300])

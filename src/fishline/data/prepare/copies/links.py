@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from fishline.core.engine import map_on_engine
-from fishline.data.prepare.rings import (
+from fishline.data.prepare.copies.rings import (
     ALIKE,
     SHAPE,
     Floats,

@@ -13,7 +13,6 @@ from pathlib import Path
 from fishline.core.dvc import dvc, dvc_command, repository
 from fishline.core.git import git
 
-REVISION = "FISHLINE_QUEUED"  # variable: of the experiment that a stage belongs to
 RUN = "dvc.repo.experiments.queue.tasks.run_exp"  # what DVC calls such a task
 BASELINE = "refs/exps/exec/EXEC_BASELINE"  # where DVC looks for the commit to put a result beneath
 

@@ -18,7 +18,7 @@ from types import FrameType
 import click
 
 from fishline.data.photo_files import reason
-from fishline.serving.answer_log_file import Batch, File
+from fishline.serving.answer_log.file import Batch, File
 
 SECONDS = 1.0  # between two writings: what `kill -9` may lose
 LONGEST = 60.0  # seconds between two attempts while the place cannot be written

@@ -15,13 +15,15 @@ import pyarrow as pa
 from fishline.core.errors import UserError
 from fishline.data.remote_files import is_url, open_files
 from fishline.models.taxonomy import SPECIES
-from fishline.serving.answer_log import LOG, SCHEMA, project
-from fishline.serving.answer_log_file import Batch
-from fishline.serving.answer_log_writer import flush_on_sigterm, writer
+from fishline.serving.answer_log.file import Batch
+from fishline.serving.answer_log.schema import LOG, SCHEMA, project
+from fishline.serving.answer_log.writer import flush_on_sigterm, writer
 from fishline.serving.photographs import shown
 
 if TYPE_CHECKING:
-    from fishline.serving.predictor import Answer, Answered, Photograph, Predictor
+    from fishline.serving.answer import Answer, Answered
+    from fishline.serving.content import Photograph
+    from fishline.serving.predictor import Predictor
 
 PLACE = "FISHLINE_PLACE"  # variables: what `place` is by default,
 KEEP = "FISHLINE_LOG_PICTURES"  # of which answers the photograph is kept

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fishline.data.prepare.proportions import _reach_if_grown, hypotheses
+from fishline.data.prepare.copies.proportions import _reach_if_grown, hypotheses
 
 
 @pytest.mark.parametrize(

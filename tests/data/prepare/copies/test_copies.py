@@ -24,10 +24,10 @@ from pictures import (
 from PIL import Image, ImageFilter, ImageOps
 
 from fishline.data.decode import THUMBNAIL
-from fishline.data.prepare import copies, links
-from fishline.data.prepare.copies import Copies, find_copies
-from fishline.data.prepare.links import Links, Numbers
-from fishline.data.prepare.rings import ALIKE, SAME, Floats64, Thumbnails, compare, describe
+from fishline.data.prepare.copies import copies, links
+from fishline.data.prepare.copies.copies import Copies, find_copies
+from fishline.data.prepare.copies.links import Links, Numbers
+from fishline.data.prepare.copies.rings import ALIKE, SAME, Floats64, Thumbnails, compare, describe
 from fishline.data.sample.drawing import draw_sample
 
 CHANGES: Mapping[str, Change] = {

@@ -1,0 +1,1 @@
+"""The log of answers: what was answered, when, where and by which model, as Parquet files."""
