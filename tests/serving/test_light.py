@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 
 from fishline.models.onnx_export import export
 from fishline.models.trained_model import TrainedModel
+from fishline.serving.answer_log.reader import read_log
 from fishline.serving.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
@@ -62,14 +64,25 @@ def light() -> set[str]:
     return found
 
 
-def test_asking_a_model_loads_the_base_dependencies_alone(project: Path) -> None:
-    names = light()
-    assert len(names) < 12
+def run(project: Path, names: set[str], lines: list[list[str]], **variables: str) -> Any:
+    """Lines in one process that can import these distributions; see `RUN`."""
     allowed = [
         module
         for module, owners in packages_distributions().items()
         if names & {owner.lower() for owner in owners}
     ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": "http://x"}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, " ".join([*allowed, "fishline"]), json.dumps(lines)],
+        cwd=project, env=environment | variables, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_asking_a_model_loads_the_base_dependencies_alone(project: Path) -> None:
+    names = light()
+    assert len(names) < 12
     lines = [
         ["predict", "--json", "--model", "model.onnx", "a.png"],
         ["predict", "--csv", "--only", "Trout,Bream", "--model", "model.onnx", "a.png"],
@@ -79,14 +92,7 @@ def test_asking_a_model_loads_the_base_dependencies_alone(project: Path) -> None
         ["predict", "--model", "model.onnx", "--out", "answers.parquet", "a.png"],
         ["models"],
     ]
-    words = [" ".join([*allowed, "fishline"]), json.dumps(lines)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": "http://x"}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *words],
-        cwd=project, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    results, answer = json.loads(done.stdout)
+    results, answer = run(project, names, lines)
     assert [code for code, _ in results] == [0] * 3 + [1] * 4, results
     (expected,) = Predictor(project / "model").predict([project / "a.png"])  # by torch
     assert answer["species"] == expected.species
@@ -96,6 +102,18 @@ def test_asking_a_model_loads_the_base_dependencies_alone(project: Path) -> None
         assert "needs fishline[train]: pip install 'fishline[train]'" in said
 
 
+def test_answers_are_logged_by_one_extra_alone(project: Path) -> None:
+    extra = {re.match(r"\w+", line)[0] for line in PROJECT["optional-dependencies"]["log"]}  # type: ignore[index]
+    lines = [["predict", "--model", "model.onnx", "a.png", "--place", "Deck 1"]]
+    log = str(project / "answers")
+    (((code, said),), _) = run(project, light(), lines, FISHLINE_LOG=log)
+    assert code == 1
+    assert "FISHLINE_LOG needs fishline[log]: pip install 'fishline[log]'" in said
+    (((code, said),), _) = run(project, light() | extra, lines, FISHLINE_LOG=log)
+    assert code == 0, said
+    assert read_log(log)["place"].to_pylist() == ["Deck 1"]
+
+
 @pytest.mark.slow  # it downloads what a plain installation brings
 def test_a_plain_installation_is_small_and_answers(project: Path) -> None:
     source, place = project / "source", project / "venv"
@@ -103,18 +121,18 @@ def test_a_plain_installation_is_small_and_answers(project: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
 
-    def run(*command: object) -> str:
+    def call(*command: object) -> str:
         words = [str(word) for word in command]
         clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         done = subprocess.run(words, cwd=project, env=clean, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run("uv", "venv", "--quiet", "--python", sys.executable, place)
-    run("uv", "pip", "install", "--quiet", "--python", place, source)
+    call("uv", "venv", "--quiet", "--python", sys.executable, place)
+    call("uv", "pip", "install", "--quiet", "--python", place, source)
     size = sum(path.stat().st_size for path in place.rglob("*") if not path.is_symlink())
     assert size < 250e6
     assert not [path for path in place.rglob("*") if path.name in ("torch", "pandas", "mlflow")]
-    said = run(place / "bin/fishline", "predict", "--json", "--model", "model.onnx", "a.png")
+    said = call(place / "bin/fishline", "predict", "--json", "--model", "model.onnx", "a.png")
     (expected,) = Predictor(project / "model.onnx").predict([project / "a.png"])
     assert json.loads(said) == {"file": "a.png", **expected.as_dict()}

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fishline.core.errors import UserError, needs_train
+from fishline.core.errors import UserError, needs
 
 PARAMS = Path("params.yaml")
 
@@ -67,7 +67,7 @@ class Sections(click.Group):
         if os.environ.get("NO_COLOR"):
             ctx.color = False
         try:
-            with needs_train("this command"):
+            with needs("train", "this command"):
                 return super().invoke(ctx)
         finally:
             sys.stdout.flush()  # here click knows what a broken pipe is; at the end nobody does

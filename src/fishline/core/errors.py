@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 import click
 
-TRAIN = "pip install 'fishline[train]', or in a checkout `make env` and `source .venv/bin/activate`"
-
 
 class UserError(click.ClickException):
     """Shown as one message without a traceback; the process ends with exit code 1.
@@ -17,11 +15,12 @@ class UserError(click.ClickException):
 
 
 @contextmanager
-def needs_train(what: str) -> Iterator[None]:
-    """For imports: where a library is missing, a UserError says what `what` needs."""
+def needs(extra: str, what: str) -> Iterator[None]:
+    """For imports: where a library is missing, a UserError says that `what` needs this extra."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{what} needs fishline[train]: {TRAIN} ({error} in {sys.executable})"
+            f"{what} needs fishline[{extra}]: pip install 'fishline[{extra}]', or in a checkout "
+            f"`make env` and `source .venv/bin/activate` ({error} in {sys.executable})"
         ) from None

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fishline.core.errors import UserError, needs_train
+from fishline.core.errors import UserError, needs
 from fishline.core.parallel import in_threads
 from fishline.data.decode import Pixels, decode
 from fishline.data.photo_files import reason
@@ -92,7 +92,7 @@ class Predictor:
         """
         if reference.endswith(onnx_model.SUFFIX):
             return cls(Path(reference))
-        with needs_train(f"asking {reference}"):
+        with needs("train", f"asking {reference}"):
             best = find_device("auto") if may_have_gpu() else "cpu"  # else without torch
             if Path(reference, "model.json").is_file():
                 return cls(Path(reference), device or best)
@@ -132,7 +132,7 @@ class Predictor:
             UserError: as of `Recorder.from_environment`.
         """
         if os.environ.get("FISHLINE_LOG"):
-            with needs_train("to log answers"):
+            with needs("log", "FISHLINE_LOG"):
                 from fishline.serving.answer_log.recorder import Recorder  # loads pyarrow
             self.recorder = Recorder.from_environment(source)
 
@@ -225,6 +225,6 @@ class Predictor:
 def _load(source: Path, device: torch.device | str) -> TrainedModel | OnnxModel:
     if source.suffix == onnx_model.SUFFIX:
         return OnnxModel.load(source)
-    with needs_train(f"asking {source}"):
+    with needs("train", f"asking {source}"):
         from fishline.models.trained_model import TrainedModel
     return TrainedModel.load(source, device)
