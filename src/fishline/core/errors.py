@@ -14,6 +14,14 @@ class UserError(click.ClickException):
     """
 
 
+def how_to_install(extra: str) -> str:
+    """Of the project's optional dependencies, in words."""
+    return (
+        f"pip install 'fishline[{extra}]', or in a checkout `make env` and `source "
+        ".venv/bin/activate`"
+    )
+
+
 @contextmanager
 def needs(extra: str, what: str) -> Iterator[None]:
     """For imports: where a library is missing, a UserError says that `what` needs this extra."""
@@ -21,6 +29,5 @@ def needs(extra: str, what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{what} needs fishline[{extra}]: pip install 'fishline[{extra}]', or in a checkout "
-            f"`make env` and `source .venv/bin/activate` ({error} in {sys.executable})"
+            f"{what} needs fishline[{extra}]: {how_to_install(extra)} ({error} in {sys.executable})"
         ) from None

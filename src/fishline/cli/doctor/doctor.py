@@ -16,7 +16,7 @@ from dataclasses import asdict
 import click
 
 from fishline.cli.doctor.checks import Check, failure
-from fishline.core.errors import TRAIN, UserError
+from fishline.core.errors import UserError, how_to_install
 
 PROBES = {
     "python": "machine.python",
@@ -50,7 +50,7 @@ def ask(name: str) -> list[Check]:
     except UserError as error:
         return [failure(error.message)]
     except ModuleNotFoundError as error:
-        return [failure(str(error), f"install fishline[train]: {TRAIN}")]
+        return [failure(str(error), f"install fishline[train]: {how_to_install('train')}")]
     except Exception as error:
         return [failure(f"{type(error).__name__}: {error}")]
 
