@@ -14,7 +14,7 @@ from typing import Literal
 import click
 
 from fishline.cli.help import InProject, WithStore, require_store
-from fishline.core.errors import UserError
+from fishline.core.errors import UserError, needs_train
 
 PLACE = click.option(
     "--place",
@@ -207,8 +207,9 @@ def watch(
     """
     try:
         require_store()
-        from fishline.monitoring.watch import accept_week
-        from fishline.monitoring.watch import watch as look
+        with needs_train("this command"):
+            from fishline.monitoring.watch import accept_week
+            from fishline.monitoring.watch import watch as look
 
         if week is not None:
             return accept_week(model, log, week, places)
