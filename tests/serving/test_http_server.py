@@ -144,3 +144,8 @@ def test_an_address_that_is_taken_is_a_message(
 ) -> None:
     done = CliRunner().invoke(main, ["serve", str(file), "--port", str(connection.port)])
     assert (done.exit_code, "cannot be had: Address already in use" in done.output) == (1, True)
+
+
+def test_what_is_no_file_is_said_before_anything_is_loaded() -> None:
+    done = CliRunner().invoke(main, ["serve", "fish-base@champion"])
+    assert (done.exit_code, "there is no fish-base@champion" in done.output) == (1, True)

@@ -38,6 +38,8 @@ def serve(model: Path, host: str, port: int, max_body_mb: int) -> None:
     Raises:
         UserError: there is no such model, or the address cannot be had.
     """
+    if not model.exists():
+        raise UserError(f"there is no {model}; `fishline export` makes a file of a model")
     predictor = Predictor(model, paths=False)
     predictor.record("serve")
     try:
