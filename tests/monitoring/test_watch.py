@@ -1,8 +1,12 @@
 """`fishline watch` on a log of answers that a test writes; the store is a stand-in."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from mlflow.utils.validation import _validate_metric_name
 
 from fishline.cli.main import main
 from fishline.core.errors import UserError
 from fishline.data.decisions import Decision, decide, now
-from fishline.monitoring import accepted, watch
+from fishline.monitoring import accepted, track, watch
 from fishline.monitoring.answers import monday, read_answers, week_of
 from fishline.serving.answer_log.schema import SCHEMA
 from fishline.tracking.versions import Version
@@ -93,6 +98,31 @@ def test_calm_alarm_and_what_could_not_be_done_have_codes_of_their_own(log: Path
     assert len(found["Deck 3"]["advice"]) == 2
     assert found["Deck 1"]["alarms"] == found["Deck, 2"]["alarms"] == []
     assert look("--place", "Deck 1")[0] == 0
+
+
+def test_where_a_library_is_missing_the_code_is_no_alarm(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fishline.monitoring.watch", None)
+    code, said = look()
+    assert code == 2 and "needs fishline[train]" in said
+
+
+def test_any_place_is_tracked(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+
+    @contextmanager
+    def no_run(*_: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(add=lambda metrics, _: names.extend(metrics), finish=lambda: None)
+
+    monkeypatch.setattr(track.run, "stage_run", no_run)
+    monkeypatch.setattr(track.run, "log_text", lambda *_: None)
+    places = ["..", ".", " ", "a\nb", "Süd", "北港", "南港", "x" * 1000]
+    write(log, *(rows(place, 1) for place in places))
+    assert CliRunner().invoke(main, ["watch"]).exit_code == 0
+    assert len({name for name in names if "/no place" not in name}) == 5 * (len(places) - 1)
+    for name in names:
+        _validate_metric_name(name)
 
 
 def test_a_week_that_was_accepted_is_what_its_place_is_compared_with(log: Path) -> None:

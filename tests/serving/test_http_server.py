@@ -3,8 +3,10 @@
 import base64
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,7 @@ def test_answers_are_the_predictors(connection: http.client.HTTPConnection, file
         ({"inputs": [], "params": ["only"]}, 400, "params must be an object"),
         ({"inputs": [], "params": {"only": "Trout"}}, 400, "params.only must be a list"),
         ({"inputs": [], "params": {"only": ["Cod"]}}, 400, "does not know 'Cod'; it knows Bream"),
+        ({"inputs": [], "params": {"only": ["\ud800"]}}, 400, "does not know '\ud800'"),
         (b" " * (LIMIT + 1), 413, f"{LIMIT + 1} bytes; the limit is {LIMIT}"),
     ],
     ids=lambda value: repr(value)[:20],
@@ -110,8 +113,39 @@ def test_what_is_asked_otherwise_is_refused(connection: http.client.HTTPConnecti
         assert (answer.status, bool(json.loads(answer.read()))) == (status, True)
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /invocations HTTP/1.0\r\nContent-Length: 14\r\n", 200),
+        (b"POST /invocations HTTP/1.1\r\nContent-Length: 14\r\nConnection: close\r\n", 200),
+        (b"POST /invocations HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n", 411),
+        (
+            b"POST /invocations HTTP/1.1\r\nContent-Length: 14\r\nTransfer-Encoding: chunked\r\n",
+            411,
+        ),
+        (b"GET /ping HTTP/1.1\r\nContent-Length: 14\r\n", 200),
+    ],
+    ids=["HTTP/1.0", "close", "long", "chunked", "GET"],
+)
+def test_a_connection_ends_where_no_other_request_can_follow(
+    connection: http.client.HTTPConnection, head: bytes, status: int
+) -> None:
+    with socket.create_connection((connection.host, connection.port), timeout=10) as client:
+        client.sendall(head + b"Content-Type: application/json\r\n\r\n" + b'{"inputs": []}')
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert (answer.status, bool(json.loads(answer.read()))) == (status, True)
+        with suppress(ConnectionError):  # of a body that nobody read
+            assert client.recv(1) == b""
+
+
 def test_an_address_that_is_taken_is_a_message(
     connection: http.client.HTTPConnection, file: Path
 ) -> None:
     done = CliRunner().invoke(main, ["serve", str(file), "--port", str(connection.port)])
     assert (done.exit_code, "cannot be had: Address already in use" in done.output) == (1, True)
+
+
+def test_what_is_no_file_is_said_before_anything_is_loaded() -> None:
+    done = CliRunner().invoke(main, ["serve", "fish-base@champion"])
+    assert (done.exit_code, "there is no fish-base@champion" in done.output) == (1, True)

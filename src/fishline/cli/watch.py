@@ -8,7 +8,7 @@ from datetime import timedelta
 import click
 
 from fishline.cli.help import require_store
-from fishline.core.errors import UserError
+from fishline.core.errors import UserError, needs
 
 
 def _days(context: click.Context, option: click.Parameter, text: str) -> timedelta:
@@ -59,8 +59,9 @@ def watch(
     """
     try:
         require_store()
-        from fishline.monitoring.watch import accept_week
-        from fishline.monitoring.watch import watch as look
+        with needs("train", "this command"):
+            from fishline.monitoring.watch import accept_week
+            from fishline.monitoring.watch import watch as look
 
         if week is not None:
             return accept_week(model, log, week, places)

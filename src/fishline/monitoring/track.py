@@ -36,7 +36,8 @@ def track(findings: Findings) -> None:
 
 def _metrics(findings: Findings) -> Iterator[tuple[int, dict[str, float | None]]]:
     for row in findings.weeks:
-        place = re.sub(r"[^A-Za-z0-9_. -]", "_", row.place).strip() or "no place"
+        # MLflow takes a metric's name for a path, of at most 250 characters.
+        place = re.sub(r"[^\w -]", "_", row.place)[:200].strip() or "no place"
         values = {
             "photographs": row.photographs,
             "unknown": row.unknown,

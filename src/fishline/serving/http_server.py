@@ -38,6 +38,8 @@ def serve(model: Path, host: str, port: int, max_body_mb: int) -> None:
     Raises:
         UserError: there is no such model, or the address cannot be had.
     """
+    if not model.exists():
+        raise UserError(f"there is no {model}; `fishline export` makes a file of a model")
     predictor = Predictor(model, paths=False)
     predictor.record("serve")
     try:
@@ -92,6 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """`/ping` and `/health`: the server is there, and has its model."""
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # a body, unread: else it would be the next request
         if self.path in ("/ping", "/health"):
             self._send(HTTPStatus.OK, {"status": "ok"})
         else:
@@ -108,19 +112,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         """What was posted."""
+        closes = self.close_connection  # as HTTP/1.0 does
         self.close_connection = True  # until it is read: else it would be the next request
         if self.path != "/invocations":
             raise _Refused(HTTPStatus.NOT_FOUND, "photographs are posted to /invocations")
         if self.headers.get_content_type() != KIND:  # a web page may send others unasked
             raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {KIND}")
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        known = length.isdecimal() and len(length) < 20 and "Transfer-Encoding" not in self.headers
+        if not known:
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "Content-Length says no number of bytes")
         if int(length) > self.server.limit:
             too_large = f"{length} bytes; the limit is {self.server.limit}"
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
         body = self.rfile.read(int(length))
-        self.close_connection = self.headers.get("Connection", "").lower() == "close"
+        self.close_connection = closes
         return body
 
     def _answer(self, body: bytes) -> list[dict[str, object]]:
@@ -139,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(refused.status, {"error_code": code, "message": str(refused)})
 
     def _send(self, status: HTTPStatus, value: object) -> None:
-        body = json.dumps(value, ensure_ascii=False).encode()
+        body = json.dumps(value).encode()  # ASCII: half a surrogate pair has no UTF-8
         self.send_response(status)
         self.send_header("Content-Type", KIND)
         self.send_header("Content-Length", str(len(body)))

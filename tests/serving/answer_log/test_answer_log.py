@@ -99,6 +99,16 @@ def test_every_answer_is_a_row(
     assert pq.read_table(log).num_rows == 42  # by whatever reads Parquet
 
 
+def test_a_place_that_is_no_unicode_keeps_no_answer_out_of_the_log(
+    asked: Predictor, log: str
+) -> None:
+    asked.record("serve")
+    for place in ("MV \ud800", "MV \udcff", "MV Ünsal"):
+        list(asked.at(place).predict([photograph(0)]))
+    asked.flush()
+    assert read_log(log)["place"].to_pylist() == [r"MV \ud800", r"MV \udcff", "MV Ünsal"]
+
+
 def test_a_projection_keeps_how_alike_features_are() -> None:
     rng = np.random.default_rng(0)
     features = rng.standard_normal((100, 1280)).astype(np.float32)
@@ -259,3 +269,18 @@ def test_sigterm_has_all_written_before_it_ends_the_process(log: str) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert found == [0, 1, 2]
+
+
+def test_sigterm_says_what_could_not_be_written(
+    log: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_log_writer, "_WRITERS", {})
+    Path(log).write_text("a file where the folder was to be")
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        flush_on_sigterm()
+        answer_log_writer.writer(log).put(batch(1, 2))
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert f"2 answers are not in the log {log}" in capsys.readouterr().err

@@ -301,6 +301,12 @@ def test_nobody_decides_nothing(page: AppTest) -> None:
     assert all(button.disabled for button in page.button if button.label != "Skip")
 
 
+def test_choices_are_in_order_where_they_stand_below_each_other(page: AppTest) -> None:
+    page.run()
+    keys = [str(button.key).partition("-")[0] for button in page.button]
+    assert keys[:6] == ["1", "2", "3", "4", "N", "skip"]
+
+
 def test_without_labels_the_page_says_what_to_run(page: AppTest) -> None:
     LABELS.unlink()
     page.run()

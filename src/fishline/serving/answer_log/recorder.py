@@ -113,7 +113,8 @@ class Recorder:
         shared = {
             "time": time,
             "source": self.source,
-            "place": self.place,
+            # Half a surrogate pair, of a request or an environment, has no UTF-8.
+            "place": self.place.encode("utf-8", "backslashreplace").decode(),
             "model": shown(predictor.version),
             "model_sha256": predictor.model.digest,
         }

@@ -143,8 +143,7 @@ def flush_on_sigterm() -> None:
         return
 
     def flush_and_go_on(number: int, frame: FrameType | None) -> None:
-        for each in _own():
-            each.flush()
+        _at_exit()
         if callable(before):
             before(number, frame)
         else:

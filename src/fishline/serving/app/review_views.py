@@ -65,10 +65,11 @@ def show_choices(shown: Shown) -> None:
     if off:
         st.warning("Say above who decides.")
     choices = shown.item.choices
-    columns = st.columns(2, gap="small")
     for place, (species, share) in enumerate(choices[:KEYS]):
+        if place % 2 == 0:  # a row of its own for two: on a phone they stand below each other
+            row = st.columns(2, gap="small")
         label = text(species) + (f" · {percent(share)}" if share is not None else "")
-        with columns[place % 2]:
+        with row[place % 2]:
             _button(label, str(place + 1), shown, species, off)
     if rest := [species for species, _ in choices[KEYS:]]:
         key = f"other-{shown.item.sha256}"
