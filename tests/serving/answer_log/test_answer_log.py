@@ -274,12 +274,12 @@ def test_sigterm_has_all_written_before_it_ends_the_process(log: str) -> None:
 def test_sigterm_says_what_could_not_be_written(
     log: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_log_writer, "_WRITERS", {})
+    monkeypatch.setattr(log_writer, "_WRITERS", {})
     Path(log).write_text("a file where the folder was to be")
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         flush_on_sigterm()
-        answer_log_writer.writer(log).put(batch(1, 2))
+        log_writer.writer(log).put(batch(1, 2))
         signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
