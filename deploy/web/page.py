@@ -16,6 +16,9 @@ from pathlib import Path
 import onnxruntime
 from jinja2 import Template
 
+from fishline.core.errors import UserError
+from fishline.models.onnx_model import OnnxModel
+
 HERE = Path(__file__).parent
 RUNTIME = HERE / "node_modules/onnxruntime-web/dist"
 
@@ -39,7 +42,13 @@ def packed(file: Path) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("python page.py fish.onnx fish.html")
     if not RUNTIME.is_dir():
         sys.exit(f"{RUNTIME} is missing; `npm install` in {HERE} brings it")
     source, target = map(Path, sys.argv[1:])
+    try:
+        OnnxModel.load(source)
+    except UserError as error:
+        sys.exit(error.message)
     target.write_text(page(source), encoding="utf-8")

@@ -65,6 +65,6 @@ def test_a_look_is_a_run_with_metrics_by_place_and_week(store: mlflow.MlflowClie
     run = store.search_runs([experiment.experiment_id], "tags.`dvc.stage` = 'watch'")[0]
     metric = store.get_metric_history(run.info.run_id, "unsure/Déck_ 1")[0]
     assert (metric.value, metric.step) == (0.2, 202640)
-    assert run.data.metrics["p_look/D_ck_ 1"] == 0.5
+    assert run.data.metrics["p_look/Déck_ 1"] == 0.5
     files = {file.path for file in store.list_artifacts(run.info.run_id)}
     assert files == {"watch.html", "watch.json"}

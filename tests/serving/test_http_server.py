@@ -6,7 +6,8 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from PIL import Image
 from fishline.cli.main import main
 from fishline.models.onnx_export import export
 from fishline.models.trained_model import TrainedModel
+from fishline.serving.answer import Answer
 from fishline.serving.http_server import Server
-from fishline.serving.predictor import Predictor
+from fishline.serving.predictor import BATCH, Predictor
 
 LIMIT = 100_000  # bytes of a request
 JSON = {"Content-Type": "application/json"}
@@ -45,11 +47,15 @@ def connection(file: Path) -> Iterator[http.client.HTTPConnection]:
     with Server(("127.0.0.1", 0), Predictor(file, paths=False), LIMIT) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        connection = connect(server)
         yield connection
         connection.close()
         server.shutdown()
         thread.join()
+
+
+def connect(server: Server) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
 
 
 def post(
@@ -102,6 +108,46 @@ def test_what_is_no_request_is_refused(
     assert said in answer["message"]
 
 
+class Turns(ThreadPoolExecutor):
+    """One at a time; counts who waits for a turn."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.waiting = threading.Semaphore(0)
+
+    def submit(self, *asked: Any) -> Future[Any]:
+        future = super().submit(*asked)
+        self.waiting.release()
+        return future
+
+
+def test_one_photograph_does_not_wait_for_all_of_another_request(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, turns, started = [], Turns(), threading.Event()
+
+    def predict(predictor: Predictor, photographs: list[str]) -> Iterator[Answer]:
+        if len(photographs) > 1:
+            started.set()
+            assert all(turns.waiting.acquire(timeout=60) for _ in ("this", "the other request"))
+        for name in photographs:
+            order.append(name)
+            yield Answer(name, 1.0, {name: 1.0})
+
+    monkeypatch.setattr(Predictor, "predict", predict)
+    with Server(("127.0.0.1", 0), Predictor(file, paths=False), LIMIT) as server, turns:
+        server.turns = turns
+        threading.Thread(target=server.serve_forever).start()
+        with ThreadPoolExecutor(1) as client, closing(connect(server)) as first:
+            many = client.submit(post, first, {"inputs": ["many"] * 3 * BATCH})
+            started.wait()
+            with closing(connect(server)) as second:
+                assert len(post(second, {"inputs": ["one"]})[1]["predictions"]) == 1
+            assert len(many.result()[1]["predictions"]) == 3 * BATCH
+        server.shutdown()
+    assert order.index("one") == BATCH
+
+
 def test_what_is_asked_otherwise_is_refused(connection: http.client.HTTPConnection) -> None:
     body = {"inputs": [photograph(0)]}
     assert post(connection, body, "/elsewhere")[0] == 404
@@ -111,6 +157,9 @@ def test_what_is_asked_otherwise_is_refused(connection: http.client.HTTPConnecti
         connection.request("GET", path)
         answer = connection.getresponse()
         assert (answer.status, bool(json.loads(answer.read()))) == (status, True)
+        connection.request("HEAD", path)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (status, b"")
 
 
 @pytest.mark.parametrize(

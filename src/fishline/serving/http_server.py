@@ -10,10 +10,11 @@ import ipaddress
 import json
 import socket
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import click
 
 from fishline.core.errors import UserError
 from fishline.core.parallel import usable_cores
-from fishline.serving.predictor import Predictor
+from fishline.serving.predictor import BATCH, Predictor
 
 KIND = "application/json"
 SILENCE = 60.0  # seconds after which a client that sends nothing is given up
@@ -67,8 +68,9 @@ class Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], predictor: Predictor, limit: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.predictor, self.limit = predictor, limit
-        # Each answer takes all cores; more of them at once take memory and are no quicker.
-        self.turns = threading.BoundedSemaphore(usable_cores())
+        # A batch of photographs takes all cores: more at once take memory and are no quicker. They
+        # take turns, so that one photograph need not wait until thousands of another are answered.
+        self.turns = ThreadPoolExecutor(usable_cores())
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -100,6 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, {"status": "ok"})
         else:
             self._refuse(_Refused(HTTPStatus.NOT_FOUND, "there are /ping, /health, /invocations"))
+
+    do_HEAD = do_GET  # load balancers ask so
 
     def do_POST(self) -> None:
         """`/invocations`: an answer for each photograph."""
@@ -137,8 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.BAD_REQUEST, error.message) from None
         if place:
             predictor = predictor.at(place)
-        with self.server.turns:
-            return [answer.as_dict() for answer in predictor.predict(photographs)]
+        answers, found = predictor.predict(photographs), list[dict[str, object]]()
+        while batch := self.server.turns.submit(lambda: list(islice(answers, BATCH))).result():
+            found += [answer.as_dict() for answer in batch]
+        return found
 
     def _refuse(self, refused: _Refused) -> None:
         code = "NOT_FOUND" if refused.status == HTTPStatus.NOT_FOUND else "BAD_REQUEST"
@@ -152,7 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 def _asked(body: bytes) -> tuple[list[Any], list[str], str]:
