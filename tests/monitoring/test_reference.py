@@ -57,7 +57,7 @@ def test_a_photograph_stands_once_in_the_reference_however_many_copies_it_has(
 
 def test_a_look_is_a_run_with_metrics_by_place_and_week(store: mlflow.MlflowClient) -> None:
     week = PlaceWeek(
-        "Déck, 1", "2026-W40", 20, 0, 0.1, 0.2, 0.9, {}, {}, "test photographs", {"look": 0.5}
+        "Déck, 1", "2026-W40", 20, 0, 0.1, 0.2, 0.9, {}, {}, "test photographs", {"look": 0.5}, {}
     )
     track(Findings("fish-base/1", "log", 20, 0, [week], []))
     experiment = store.get_experiment_by_name("fishline")

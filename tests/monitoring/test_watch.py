@@ -157,6 +157,21 @@ def test_what_reviewers_decided_gives_the_accuracy_in_use(log: Path) -> None:
     assert "by reviewers: 0.800" in look()[1]
 
 
+def test_photographs_that_reviewers_decide_to_be_of_no_known_species_are_an_alarm(
+    log: Path,
+) -> None:
+    some = rows("Deck", 30)
+    write(log, some, rows("Deck 2", 30))
+    for number, (species, code) in enumerate([("Bream", 0), ("Trout", 0), ("", 1)]):
+        sha = str(some[number]["sha256"])
+        decide(Decision(now(), "me", "", "f", sha, "", "correct", species), None)
+        assert look()[0] == code  # one alone may be a slip
+    found = {row["place"]: row for row in json.loads(look("--json")[1])["weeks"]}
+    assert found["Deck"]["new"] == {"Trout": 1, "": 1} and found["Deck 2"]["new"] == {}
+    assert found["Deck"]["alarms"] == ["new"] and found["Deck 2"]["alarms"] == []
+    assert "ALARM: new (2)" in look()[1] and "Trout 1, none of the species 1" in look()[1]
+
+
 def test_the_page_escapes_what_others_named(log: Path) -> None:
     (log.parent / "params.yaml").touch()
     write(log, rows("<b>Deck</b>", 12))

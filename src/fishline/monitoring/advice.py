@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from fishline.monitoring.drift import LOOK, MIX, UNSURE
-from fishline.monitoring.weeks import TESTED, PlaceWeek
+from fishline.monitoring.weeks import NEW, TESTED, PlaceWeek
 
 REVIEW = "`fishline app`, page Review, source Unsure answers"
 LEARN = "`fishline ingest --reviewed` and `dvc repro` train with what reviewers decided"
@@ -60,4 +60,12 @@ def _mix(row: PlaceWeek) -> str:
     )
 
 
-_TEXTS = {LOOK: _look, UNSURE: _unsure, MIX: _mix}
+def _new(row: PlaceWeek) -> str:
+    named = ", ".join(f"{name or 'none of the species'} {n:,}" for name, n in row.new.items())
+    return (
+        f"Reviewers found photographs of what the model was not trained for: {named}. If more will "
+        f"come, put the species into params.yaml; {LEARN}."
+    )
+
+
+_TEXTS = {LOOK: _look, UNSURE: _unsure, MIX: _mix, NEW: _new}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from fishline.data.decisions import Decision
 from fishline.evaluation.statistics import Interval, wilson
 from fishline.monitoring.answers import is_unsure
 
@@ -72,22 +70,18 @@ class InUse:
         return [(kind.answered / total, kind) for kind in self.kinds if kind.answered]
 
 
-def in_use(
-    answers: pd.DataFrame, decisions: Mapping[str, Decision], reference: pd.DataFrame
-) -> list[InUse]:
+def in_use(answers: pd.DataFrame, reference: pd.DataFrame) -> list[InUse]:
     """Of each model that has reviewed answers.
 
     Sure and unsure answers stand apart, as reviewers look at unsure ones first: together they
     would look worse than the model is.
 
     Args:
-        answers: of `read_answers`.
-        decisions: those that stand, by SHA-256.
+        answers: of `with_truth`.
         reference: of the model that `answers` of the same model_sha256 are by.
     """
     answered = answers[answers["error"].isna()]
-    truth = answered["sha256"].map({sha: d.after for sha, d in decisions.items()})
-    answered = answered.assign(truth=truth, right=answered["species"] == truth)
+    answered = answered.assign(right=answered["species"] == answered["truth"])
     tested = set(reference["model_sha256"])
     found = []
     for model, rows in answered.groupby("model"):

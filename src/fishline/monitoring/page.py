@@ -120,7 +120,12 @@ def species(row: PlaceWeek) -> str:
 def verdict(row: PlaceWeek) -> str:
     """In a few words."""
     if row.alarms:
-        return "ALARM: " + ", ".join(f"{name} (p {row.p[name]:.4f})" for name in row.alarms)
+        return "ALARM: " + ", ".join(
+            f"{name} (p {row.p[name]:.4f})"
+            if name in row.p
+            else f"{name} ({sum(row.new.values())})"
+            for name in row.alarms
+        )
     if row.is_accepted:
         return "accepted"
     return f"like the {row.reference}" if row.p else f"too few to tell, below {FEWEST}"

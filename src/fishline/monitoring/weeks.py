@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from fishline.monitoring.answers import as_sample, is_unsure
 from fishline.monitoring.drift import LOOKS, RATE, Pair, p_values
 
 FEWEST = 10  # photographs of a week, below which nothing is said of it
+NEW, FEWEST_NEW = "new", 2  # an alarm, and photographs that make one: one alone may be a slip
 TESTED = "test photographs"  # what a place is compared with that has nothing of its own
 
 
@@ -27,6 +29,8 @@ class PlaceWeek:
     usual:       the same of what it is compared with
     reference:   what that is: `TESTED`, or the accepted weeks
     p:           by statistic, see drift.py; empty where there is too little to compare
+    new:         photographs that show no species of the model, by what reviewers decided that they
+                 do; "" for none that could be named
     """
 
     place: str
@@ -40,11 +44,13 @@ class PlaceWeek:
     usual: Mapping[str, float]
     reference: str
     p: Mapping[str, float]
+    new: Mapping[str, int]
 
     @property
     def alarms(self) -> list[str]:
-        """The statistics that chance alone does not explain."""
-        return [name for name, p in self.p.items() if p < RATE / LOOKS]
+        """The statistics that chance alone does not explain, and `NEW`."""
+        found = [name for name, p in self.p.items() if p < RATE / LOOKS]
+        return found + [NEW] * (sum(self.new.values()) >= FEWEST_NEW)
 
     @property
     def is_accepted(self) -> bool:
@@ -57,7 +63,7 @@ def judge(
     """Every place in every week of `answers`, by week and place.
 
     Args:
-        answers: of `read_answers`, by the model of `tested`.
+        answers: of `with_truth`, by the model of `tested`.
         tested: the model's reference.
         own: of places with accepted weeks, these rows of `read_answers`.
     """
@@ -95,7 +101,14 @@ def _judge_week(
             usual=_mix(reference),
             reference=", ".join(sorted(set(own[place]["week"]))) if place in own else TESTED,
             p=found[place],
+            new=_new(mine),
         )
+
+
+def _new(rows: pd.DataFrame) -> dict[str, int]:
+    reviewed = rows[rows["truth"].notna()]
+    pairs = zip(reviewed["truth"], reviewed["known"], strict=True)
+    return dict(Counter(truth for truth, known in pairs if truth not in known).most_common())
 
 
 def _mix(rows: pd.DataFrame) -> dict[str, float]:
