@@ -59,7 +59,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tested = pd.DataFrame(rows("", 60, unsure=6))
     tested["species"] = [max(shares, key=lambda s: s[1])[0] for shares in tested["probabilities"]]
     tested["confidence"] = [max(share for _, share in s) for s in tested["probabilities"]]
-    tested["right"] = True
+    tested["right"], tested["part"] = True, "test"
     monkeypatch.setattr(watch, "_version", lambda model: VERSION)
     monkeypatch.setattr(watch, "read_reference", lambda version: tested)
     monkeypatch.setenv("FISHLINE_LOG", str(tmp_path / "log"))
@@ -84,7 +84,7 @@ def test_calm_alarm_and_what_could_not_be_done_have_codes_of_their_own(log: Path
     assert code == 2 and "fish-base/3 has answered nothing" in said
     write(log, rows("Deck 1", 40, unsure=4), rows("Deck, 2", 5, shift=9))
     code, said = look()
-    assert code == 0 and "like the test photographs" in said and "too few to tell" in said
+    assert code == 0 and "like the project's photographs" in said and "too few to tell" in said
     write(log, rows("Deck 3", 40, shift=2, unsure=30))
     code, said = look("--json")
     found = {row["place"]: row for row in json.loads(said)["weeks"]}

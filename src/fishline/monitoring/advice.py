@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from fishline.monitoring.drift import LOOK, MIX, UNSURE
-from fishline.monitoring.weeks import NEW, TESTED, PlaceWeek
+from fishline.monitoring.weeks import NEW, PROJECT, PlaceWeek
 
 REVIEW = "`fishline app`, page Review, source Unsure answers"
 LEARN = "`fishline ingest --reviewed` and `dvc repro` train with what reviewers decided"
@@ -22,7 +22,7 @@ def title(row: PlaceWeek) -> str:
 
 
 def _compared(row: PlaceWeek) -> str:
-    return f"the {row.reference}" if row.reference == TESTED else f"those of {row.reference}"
+    return f"the {row.reference}" if row.reference == PROJECT else f"those of {row.reference}"
 
 
 def _accept(row: PlaceWeek) -> str:

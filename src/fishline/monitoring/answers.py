@@ -84,8 +84,7 @@ def _share(pair: tuple[str, float]) -> float:
 
 def as_sample(rows: pd.DataFrame) -> Sample:
     """Rows of `read_answers` or of a reference."""
-    seen = np.stack(list(rows["features"]))
-    numbers = np.c_[seen, rows[["distance", "confidence"]]].astype(np.float64)
+    numbers = np.c_[np.stack(list(rows["features"])), rows["distance"]].astype(np.float64)
     return Sample(numbers, rows["species"].to_numpy(object), is_unsure(rows).to_numpy(bool))
 
 

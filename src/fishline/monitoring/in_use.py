@@ -9,6 +9,7 @@ import pandas as pd
 
 from fishline.evaluation.statistics import Interval, wilson
 from fishline.monitoring.answers import is_unsure
+from fishline.monitoring.reference import TEST
 
 KINDS = {"a species": False, "no species": True}  # what was answered, and whether that is unsure
 
@@ -96,7 +97,9 @@ def _kinds(rows: pd.DataFrame, reference: pd.DataFrame) -> list[Reviewed]:
     for name, unsure in KINDS.items():
         mine = rows[is_unsure(rows) == unsure]
         reviewed = mine[mine["truth"].notna()]
-        tested = reference.loc[is_unsure(reference) == unsure, "right"]
+        tested = reference.loc[
+            (reference["part"] == TEST) & (is_unsure(reference) == unsure), "right"
+        ]
         share = float(tested.mean()) if len(tested) else None
         kinds.append(Reviewed(name, len(mine), len(reviewed), int(reviewed["right"].sum()), share))
     return kinds

@@ -30,13 +30,13 @@ SHOWN = 3  # species of a mix, in a table
 class Findings:
     """Of one model.
 
-    tested: photographs of its reference
-    others: answers in the log that are by other models
+    reference: photographs of the project to compare with
+    others:    answers in the log that are by other models
     """
 
     model: str
     log: str
-    tested: int
+    reference: int
     others: int
     weeks: Sequence[PlaceWeek]
     in_use: Sequence[InUse]
@@ -98,8 +98,8 @@ def write(findings: Findings) -> None:
 def about(findings: Findings) -> str:
     others = f"; left out are {many(findings.others, 'answer')} by other models"
     return (
-        f"{findings.model}, tested on {many(findings.tested, 'photograph')}; answers of "
-        f"{findings.log}{others if findings.others else ''}"
+        f"{findings.model}, compared with {many(findings.reference, 'photograph')} of its project; "
+        f"answers of {findings.log}{others if findings.others else ''}"
     )
 
 

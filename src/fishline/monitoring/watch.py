@@ -1,4 +1,4 @@
-"""`fishline watch`: is what comes in still what the model was tested on, and is it still right?
+"""`fishline watch`: does what comes in look like the project's photographs, and is it still right?
 
 Reads the log of answers and the model's reference; prints a table, and what each alarm asks for;
 writes `plots/watch.html` in a project, and logs one MLflow run.
@@ -67,7 +67,7 @@ def watch(
     findings = Findings(
         model=str(version),
         log=log,
-        tested=len(reference),
+        reference=len(reference),
         others=len(answers) - len(mine),
         weeks=judge(mine, reference, _accepted(log, reference)),
         in_use=in_use(answers, reference),

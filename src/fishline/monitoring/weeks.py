@@ -14,7 +14,7 @@ from fishline.monitoring.drift import LOOKS, RATE, Pair, p_values
 
 FEWEST = 10  # photographs of a week, below which nothing is said of it
 NEW, FEWEST_NEW = "new", 2  # an alarm, and photographs that make one: one alone may be a slip
-TESTED = "test photographs"  # what a place is compared with that has nothing of its own
+PROJECT = "project's photographs"  # what a place is compared with that has nothing of its own
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PlaceWeek:
     confidence:  mean probability of the likeliest species
     mix:         share of each likeliest species, the most frequent first
     usual:       the same of what it is compared with
-    reference:   what that is: `TESTED`, or the accepted weeks
+    reference:   what that is: `PROJECT`, or the accepted weeks
     p:           by statistic, see drift.py; empty where there is too little to compare
     new:         photographs that show no species of the model, by what reviewers decided that they
                  do; "" for none that could be named
@@ -58,29 +58,29 @@ class PlaceWeek:
 
 
 def judge(
-    answers: pd.DataFrame, tested: pd.DataFrame, own: Mapping[str, pd.DataFrame]
+    answers: pd.DataFrame, known: pd.DataFrame, own: Mapping[str, pd.DataFrame]
 ) -> list[PlaceWeek]:
     """Every place in every week of `answers`, by week and place.
 
     Args:
-        answers: of `with_truth`, by the model of `tested`.
-        tested: the model's reference.
+        answers: of `with_truth`, by the model of `known`.
+        known: the model's reference.
         own: of places with accepted weeks, these rows of `read_answers`.
     """
     return [
         row
         for week, rows in answers.groupby("week")
-        for row in _judge_week(str(week), rows, tested, own)
+        for row in _judge_week(str(week), rows, known, own)
     ]
 
 
 def _judge_week(
-    week: str, rows: pd.DataFrame, tested: pd.DataFrame, own: Mapping[str, pd.DataFrame]
+    week: str, rows: pd.DataFrame, known: pd.DataFrame, own: Mapping[str, pd.DataFrame]
 ) -> Iterator[PlaceWeek]:
     places = {str(place): mine for place, mine in rows.groupby("place")}
     answered = {place: mine[mine["error"].isna()] for place, mine in places.items()}
     pairs = {
-        place: Pair(as_sample(own.get(place, tested)), as_sample(mine), usual=place in own)
+        place: Pair(as_sample(own.get(place, known)), as_sample(mine), usual=place in own)
         for place, mine in answered.items()
         if len(mine) >= FEWEST and not (place in own and week in set(own[place]["week"]))
     }
@@ -88,7 +88,7 @@ def _judge_week(
     for (place, name), p in p_values(pairs).items():
         found[place][name] = p
     for place, mine in answered.items():
-        reference = own.get(place, tested)
+        reference = own.get(place, known)
         yield PlaceWeek(
             place=place,
             week=week,
@@ -99,7 +99,7 @@ def _judge_week(
             confidence=float(mine["confidence"].mean()) if len(mine) else 0.0,
             mix=_mix(mine),
             usual=_mix(reference),
-            reference=", ".join(sorted(set(own[place]["week"]))) if place in own else TESTED,
+            reference=", ".join(sorted(set(own[place]["week"]))) if place in own else PROJECT,
             p=found[place],
             new=_new(mine),
         )
