@@ -113,6 +113,23 @@ def test_a_week_that_was_accepted_is_what_its_place_is_compared_with(log: Path) 
     assert "mix" in next(row for row in json.loads(said)["weeks"] if row["week"] == THIS)["alarms"]
 
 
+def test_what_is_too_slight_for_one_week_is_seen_in_several_together(log: Path) -> None:
+    weeks = [week_of(NOW - timedelta(weeks=back)) for back in range(6)]
+    for seed, week in enumerate(weeks):
+        write(log, rows("Deck", 12, 0.2, week=week, seed=seed), rows("Port", 12, 0, week=week))
+    code, said = look("--since", "5w", "--json")
+    found = {(row["place"], row["week"]): row for row in json.loads(said)["weeks"]}
+    together = f"{weeks[-1]}/{THIS}"
+    assert code == 1
+    assert [key for key, row in found.items() if row["alarms"]] == [("Deck", together)]
+    assert found["Deck", together]["photographs"] == 6 * 12
+    assert f"--accept {THIS}" in found["Deck", together]["advice"][0]
+    assert look("--accept", weeks[1], "--place", "Deck")[0] == 0
+    said = look("--since", "5w", "--json")[1]
+    found = {(row["place"], row["week"]): row for row in json.loads(said)["weeks"]}
+    assert found["Deck", together]["photographs"] == 5 * 12
+
+
 def test_a_table_of_accepted_weeks_that_is_none_is_refused(log: Path) -> None:
     (log / accepted.FILE).write_text("place,week\nDeck,2026-W60\n")
     with pytest.raises(UserError, match="2026-W60 is no week"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from fishline.monitoring.drift import LOOK, MIX, UNSURE
-from fishline.monitoring.weeks import NEW, PROJECT, PlaceWeek
+from fishline.monitoring.weeks import NEW, PROJECT, TO, PlaceWeek
 
 REVIEW = "`fishline app`, page Review, source Unsure answers"
 LEARN = "`fishline ingest --reviewed` and `dvc repro` train with what reviewers decided"
@@ -18,7 +18,7 @@ def advice(row: PlaceWeek) -> list[str]:
 
 
 def title(row: PlaceWeek) -> str:
-    return f"{row.place or 'no place'}, {row.week}"
+    return f"{row.place or 'no place'}, {row.week.replace(TO, ' to ')}"
 
 
 def _compared(row: PlaceWeek) -> str:
@@ -26,14 +26,15 @@ def _compared(row: PlaceWeek) -> str:
 
 
 def _accept(row: PlaceWeek) -> str:
-    return f"`fishline watch --accept {row.week} --place {shlex.quote(row.place)}`"
+    return f"`fishline watch --accept {row.last_week} --place {shlex.quote(row.place)}`"
 
 
 def _look(row: PlaceWeek) -> str:
     return (
         f"The photographs do not look like {_compared(row)}. See to the camera: lens, light, where "
         f"it hangs. Then look whether answers are right: {REVIEW}. If they are, and photographs "
-        f"will look like this, {_accept(row)} makes this week what is usual there; if not, {LEARN}."
+        f"will look like this, {_accept(row)} makes {row.last_week} what is usual there; if not, "
+        f"{LEARN}."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,13 +14,17 @@ from fishline.monitoring.drift import LOOKS, RATE, Pair, p_values
 
 FEWEST = 10  # photographs of a week, below which nothing is said of it
 NEW, FEWEST_NEW = "new", 2  # an alarm, and photographs that make one: one alone may be a slip
+TO = "/"  # between the first and the last of several weeks, as ISO 8601 has it
 PROJECT = "project's photographs"  # what a place is compared with that has nothing of its own
+
+PlaceAndWeek = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class PlaceWeek:
-    """A place in a week.
+    """A place in a week, or in several together.
 
+    week:        such as 2026-W40; of several 2026-W33/2026-W40
     photographs: that were answered
     unread:      files that could not be read
     unknown, unsure: shares of the answers: "unknown", or no species
@@ -53,6 +57,14 @@ class PlaceWeek:
         return found + [NEW] * (sum(self.new.values()) >= FEWEST_NEW)
 
     @property
+    def last_week(self) -> str:
+        return self.week.rpartition(TO)[2]
+
+    @property
+    def is_several(self) -> bool:
+        return TO in self.week
+
+    @property
     def is_accepted(self) -> bool:
         return self.week in self.reference.split(", ")
 
@@ -62,45 +74,60 @@ def judge(
 ) -> list[PlaceWeek]:
     """Every place in every week of `answers`, by week and place.
 
+    With the last week, its places are judged by all their weeks together, too, but for accepted
+    ones: what is too slight to be seen in one adds up.
+
     Args:
         answers: of `with_truth`, by the model of `known`.
         known: the model's reference.
         own: of places with accepted weeks, these rows of `read_answers`.
     """
-    return [
-        row
+    weeks = [
+        {(str(place), str(week)): mine for place, mine in rows.groupby("place")}
         for week, rows in answers.groupby("week")
-        for row in _judge_week(str(week), rows, known, own)
     ]
+    weeks[-1] |= _together(answers, weeks[-1], own)
+    return [row for parts in weeks for row in _judge(parts, known, own)]
 
 
-def _judge_week(
-    week: str, rows: pd.DataFrame, known: pd.DataFrame, own: Mapping[str, pd.DataFrame]
+def _together(
+    answers: pd.DataFrame, last: Iterable[PlaceAndWeek], own: Mapping[str, pd.DataFrame]
+) -> dict[PlaceAndWeek, pd.DataFrame]:
+    found = {}
+    for place, week in last:
+        accepted = set(own[place]["week"]) if place in own else set()
+        mine = answers[(answers["place"] == place) & ~answers["week"].isin(accepted)]
+        if week not in accepted and (first := mine["week"].min()) < week:
+            found[place, f"{first}{TO}{week}"] = mine
+    return found
+
+
+def _judge(
+    parts: Mapping[PlaceAndWeek, pd.DataFrame], known: pd.DataFrame, own: Mapping[str, pd.DataFrame]
 ) -> Iterator[PlaceWeek]:
-    places = {str(place): mine for place, mine in rows.groupby("place")}
-    answered = {place: mine[mine["error"].isna()] for place, mine in places.items()}
+    answered = {key: mine[mine["error"].isna()] for key, mine in parts.items()}
     pairs = {
-        place: Pair(as_sample(own.get(place, known)), as_sample(mine), usual=place in own)
-        for place, mine in answered.items()
+        (place, week): Pair(as_sample(own.get(place, known)), as_sample(mine), usual=place in own)
+        for (place, week), mine in answered.items()
         if len(mine) >= FEWEST and not (place in own and week in set(own[place]["week"]))
     }
-    found: dict[str, dict[str, float]] = {place: {} for place in places}
-    for (place, name), p in p_values(pairs).items():
-        found[place][name] = p
-    for place, mine in answered.items():
+    found: dict[PlaceAndWeek, dict[str, float]] = {key: {} for key in parts}
+    for (key, name), p in p_values(pairs).items():
+        found[key][name] = p
+    for (place, week), mine in answered.items():
         reference = own.get(place, known)
         yield PlaceWeek(
             place=place,
             week=week,
             photographs=len(mine),
-            unread=len(places[place]) - len(mine),
+            unread=len(parts[place, week]) - len(mine),
             unknown=float((mine["rank"] == UNKNOWN).mean()) if len(mine) else 0.0,
             unsure=float(is_unsure(mine).mean()) if len(mine) else 0.0,
             confidence=float(mine["confidence"].mean()) if len(mine) else 0.0,
             mix=_mix(mine),
             usual=_mix(reference),
             reference=", ".join(sorted(set(own[place]["week"]))) if place in own else PROJECT,
-            p=found[place],
+            p=found[place, week],
             new=_new(mine),
         )
 
