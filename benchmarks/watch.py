@@ -48,7 +48,7 @@ from fishline.models.trained_model import TrainedModel
 from fishline.monitoring import drift
 from fishline.monitoring.answers import as_sample
 from fishline.monitoring.drift import LOOKS, RATE, Pair, Sample
-from fishline.monitoring.reference import TEST, write_reference
+from fishline.monitoring.reference import TEST, one_file_each, write_reference
 from fishline.serving.answer_log import project
 
 STEPS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160)
@@ -86,7 +86,8 @@ def sample(model: TrainedModel, embeddings: torch.Tensor) -> Sample:
     predictions = model.answer(embeddings)
     likeliest = np.array(model.config.species, object)[predictions.probabilities.argmax(1)]
     unsure = predictions.answers.ranks != SPECIES
-    numbers = np.c_[project(embeddings.numpy()), predictions.distances]
+    confidence = predictions.probabilities.max(1)
+    numbers = np.c_[project(embeddings.numpy()), predictions.distances, confidence]
     return Sample(numbers, likeliest, unsure)
 
 
@@ -268,7 +269,7 @@ def looked_at(plain: Sample, strange: Sample, repeats: int, seed: int) -> Iterat
             )
             is_new = np.arange(WEEKLY) >= WEEKLY - count
             lot = rng.random(WEEKLY)
-            orders = (lot, -week.unsure.astype(float) + lot / 2, -week.numbers[:, -1])
+            orders = (lot, -week.unsure.astype(float) + lot / 2, -week.numbers[:, -2])
             found.append([is_new[np.argsort(order)[:size]].any() for order in orders])
         yield [f"{size}", *(f"{share:.0%}" for share in np.mean(found, axis=0))]
 
@@ -303,7 +304,7 @@ def main() -> None:
     params = load_params()
     model = TrainedModel.load(MODELS / BASE.folder)
     test = model_images(BASE, params)["test"]
-    test = test.where(~test.table.duplicated("original"))
+    test = test.at(torch.from_numpy(one_file_each(test)))
     plain, labels = answered(model, test), test.table["species"].to_numpy()
     head = ["", *TESTS]
     print(f"{len(plain)} photographs: alarms without a change, at {RATE / LOOKS:.2%} / 5 %\n")
@@ -322,7 +323,7 @@ def main() -> None:
         print_table([columns, *with_more(plain, kinds, rest, chosen.weeks, chosen.seed)])
     for role in active(params)[1:]:
         others = model_images(role, params)["test"]
-        others = others.where(~others.table.duplicated("original"))
+        others = others.at(torch.from_numpy(one_file_each(others)))
         strange = kinds[f"a new species, {NEW:.0%}"] = answered(model, others)
         if len(plain) >= WEEKLY:
             print("\na photograph of a new species is among so many of a week\n")

@@ -59,9 +59,8 @@ def read_answers(log: str, since: datetime, until: datetime) -> pd.DataFrame:
     rows["place"] = rows["place"].fillna("")
     rows["week"] = rows["time"].map(week_of).astype(object)
     likeliest = [max(shares or [("", 0.0)], key=_share) for shares in rows["probabilities"]]
-    rows["known"] = [
-        frozenset(name for name, _ in shares or []) for shares in rows["probabilities"]
-    ]
+    known = [frozenset(name for name, _ in shares or []) for shares in rows["probabilities"]]
+    rows["known"] = pd.Series(known, rows.index, object)
     rows["species"] = np.array([name for name, _ in likeliest], object)
     rows["confidence"] = [share for _, share in likeliest]
     return rows.drop(columns="probabilities")
@@ -84,7 +83,8 @@ def _share(pair: tuple[str, float]) -> float:
 
 def as_sample(rows: pd.DataFrame) -> Sample:
     """Rows of `read_answers` or of a reference."""
-    numbers = np.c_[np.stack(list(rows["features"])), rows["distance"]].astype(np.float64)
+    seen = np.stack(list(rows["features"]))
+    numbers = np.c_[seen, rows[["distance", "confidence"]]].astype(np.float64)
     return Sample(numbers, rows["species"].to_numpy(object), is_unsure(rows).to_numpy(bool))
 
 

@@ -1,7 +1,7 @@
 """Are a week's photographs still like those of a reference? All places are judged at once.
 
 Three statistics for each place, each of its reference against its week:
-    look    Hotelling's T² (1931) of what a model sees, within species: the difference
+    look    Hotelling's T² (1931) of what a model sees and says, within species: the difference
             between the means of photographs that are taken for the same species, over all species,
             by their common covariance (Ledoit & Wolf's). Another mix of species moves nothing.
     unsure  how many are answered with no species, within species, too
@@ -43,7 +43,7 @@ Place = TypeVar("Place", str, tuple[str, str])  # or a place and a week
 class Sample:
     """n photographs.
 
-    numbers:  float64 (n, d), what the model sees of each
+    numbers:  float64 (n, d), what the model sees and says of each
     species:  str (n,), the likeliest one, whatever was answered
     unsure:   bool (n,), whether the answer is none
     """

@@ -71,13 +71,13 @@ def read_reference(version: Version) -> pd.DataFrame:
 
 def _parts(tested: TestRun, subsets: Mapping[str, Images]) -> Iterator[pd.DataFrame]:
     model, test = tested.model, subsets[TEST]
-    chosen = _one_file_each(test)[:MOST]
+    chosen = one_file_each(test)[:MOST]
     embeddings = torch.from_numpy(tested.embeddings[chosen])
     yield _rows(TEST, test.at(torch.from_numpy(chosen)), model, model.answer(embeddings))
     wanted = drift.MOST - len(chosen)
     if wanted > 0 and VALIDATION in subsets:
         validation = subsets[VALIDATION]
-        images = validation.at(torch.from_numpy(_one_file_each(validation)[:wanted]))
+        images = validation.at(torch.from_numpy(one_file_each(validation)[:wanted]))
         yield _rows(VALIDATION, images, model, model.answer(model.embed_images(images)[0]))
         wanted -= len(images)
     train = subsets[TRAIN]
@@ -86,7 +86,7 @@ def _parts(tested: TestRun, subsets: Mapping[str, Images]) -> Iterator[pd.DataFr
         yield from _learnt(model, train, wanted)
 
 
-def _one_file_each(images: Images) -> npt.NDArray[np.int64]:
+def one_file_each(images: Images) -> npt.NDArray[np.int64]:
     """The position of a file of each photograph, in an order by lot that is always the same."""
     return (
         images.table.sort_values("sha256")
@@ -102,7 +102,7 @@ def _learnt(model: TrainedModel, train: Images, most: int) -> Iterator[pd.DataFr
     photographs, as sure as these deserve (`find_temperature`); distances, those to other
     photographs.
     """
-    each = _one_file_each(train)
+    each = one_file_each(train)
     if len(each) < FEWEST:
         return
     embeddings, labels = (values.numpy() for values in model.embed_images(train))
