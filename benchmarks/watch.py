@@ -13,11 +13,9 @@ has a week of other shares of the species, drawn from Dirichlet(1): a change, bu
 model's.
 
 Then, where there are photographs enough, three places that are looked at daily, and how much of a
-change a small reference sees; or, where there are few, how much more it sees with the photographs
-of validation and training that `evaluate` adds to them. Then the changes, each in all photographs
-but for `a new species`: the median number of photographs after which each test alarms, as they come
-in one by one (looked at by the numbers in STEPS). Last, how often somebody who looks at a few
-photographs of a week finds a new species there, by which ones are looked at.
+change a small reference sees. Last, the changes, each in all photographs but for `a new species`:
+the median number of photographs after which each test alarms, as they come in one by one (looked at
+by the numbers in STEPS).
 """
 
 from __future__ import annotations
@@ -27,10 +25,8 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image, ImageEnhance, ImageFilter
 from report import print_table
@@ -38,17 +34,15 @@ from scipy.stats import ks_2samp, mannwhitneyu
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from fishline.core.params import Params, load_params
+from fishline.core.params import load_params
 from fishline.core.paths import MODELS
 from fishline.core.roles import BASE, active
 from fishline.data.dataset import Images, model_images
-from fishline.evaluation.test_run import evaluate_model
 from fishline.models.taxonomy import SPECIES
 from fishline.models.trained_model import TrainedModel
 from fishline.monitoring import drift
-from fishline.monitoring.answers import as_sample
 from fishline.monitoring.drift import LOOKS, RATE, Pair, Sample
-from fishline.monitoring.reference import TEST, one_file_each, write_reference
+from fishline.monitoring.reference import one_file_each
 from fishline.serving.answer_log import project
 
 STEPS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160)
@@ -77,6 +71,11 @@ def another_camera(image: Image.Image) -> Image.Image:
 CHANGES = {"darker by half": darker, "blurred": blurred, "another camera": another_camera}
 
 
+def one_each(images: Images) -> Images:
+    """A file of each photograph, by lot: the first by name may be the one that is not turned."""
+    return images.at(torch.from_numpy(np.sort(one_file_each(images))))
+
+
 def answered(model: TrainedModel, images: Images) -> Sample:
     embeddings, _ = model.embed_images(images)
     return sample(model, embeddings)
@@ -89,16 +88,6 @@ def sample(model: TrainedModel, embeddings: torch.Tensor) -> Sample:
     confidence = predictions.probabilities.max(1)
     numbers = np.c_[project(embeddings.numpy()), predictions.distances, confidence]
     return Sample(numbers, likeliest, unsure)
-
-
-def more(params: Params) -> Sample | None:
-    """What the reference has besides test photographs, if these are few."""
-    subsets = model_images(BASE, params)
-    tested = evaluate_model(BASE.folder, subsets["test"], torch.device("cpu"))
-    with TemporaryDirectory() as folder:
-        rows = pd.read_parquet(write_reference(tested, subsets, Path(folder)))
-    rest = rows[rows["part"] != TEST]
-    return as_sample(rest) if len(rest) else None
 
 
 def changed(
@@ -240,45 +229,6 @@ def powers(
         yield [name, *shares]
 
 
-def with_more(
-    plain: Sample, kinds: Mapping[str, Sample], rest: Sample, repeats: int, seed: int
-) -> Iterator[list[str]]:
-    """The share of weeks with an alarm, at one look and at 5 %, without and with `rest`.
-
-    A week is half of the photographs, `WEEKLY` at most.
-    """
-    for name, come in {"no change": plain, **kinds}.items():
-        rng, found = np.random.default_rng(seed), []
-        for _ in range(repeats):
-            old, new = halves(len(plain), rng)
-            half, week = of(plain, old), of(come, new[:WEEKLY])
-            found.append([ours(half, week), ours(joined(half, rest), week)])
-        at = (np.array(found)[:, :, None] < [RATE / LOOKS, 0.05]).mean(0)
-        yield [name, *(f"{low:.0%} / {high:.0%}" for low, high in at)]
-
-
-def looked_at(plain: Sample, strange: Sample, repeats: int, seed: int) -> Iterator[list[str]]:
-    """In which share of weeks of `WEEKLY` with `NEW` of a new species one is among so many."""
-    count = round(NEW * WEEKLY)
-    for size in (5, 10, 20):
-        rng, found = np.random.default_rng(seed), []
-        for _ in range(repeats):
-            week = joined(
-                of(plain, rng.choice(len(plain), WEEKLY - count, replace=False)),
-                of(strange, rng.choice(len(strange), count, replace=False)),
-            )
-            is_new = np.arange(WEEKLY) >= WEEKLY - count
-            lot = rng.random(WEEKLY)
-            orders = (lot, -week.unsure.astype(float) + lot / 2, -week.numbers[:, -2])
-            found.append([is_new[np.argsort(order)[:size]].any() for order in orders])
-        yield [f"{size}", *(f"{share:.0%}" for share in np.mean(found, axis=0))]
-
-
-def joined(one: Sample, other: Sample) -> Sample:
-    names = ("numbers", "species", "unsure")
-    return Sample(*(np.concatenate([getattr(one, n), getattr(other, n)]) for n in names))
-
-
 def _median(values: list[float]) -> str:
     middle = float(np.median(values))
     caught = np.isfinite(values).mean()
@@ -303,8 +253,7 @@ def main() -> None:
     os.chdir(chosen.folder)
     params = load_params()
     model = TrainedModel.load(MODELS / BASE.folder)
-    test = model_images(BASE, params)["test"]
-    test = test.at(torch.from_numpy(one_file_each(test)))
+    test = one_each(model_images(BASE, params)["test"])
     plain, labels = answered(model, test), test.table["species"].to_numpy()
     head = ["", *TESTS]
     print(f"{len(plain)} photographs: alarms without a change, at {RATE / LOOKS:.2%} / 5 %\n")
@@ -317,18 +266,9 @@ def main() -> None:
         print(f"\nnoticed in a week of {WEEKLY}, by the number of photographs in the reference\n")
         sizes = [f"{size}" for size in REFERENCES]
         print_table([["", *sizes], *powers(plain, kinds, chosen.repeats, chosen.seed)])
-    if rest := more(params):
-        print("\nalarms at one look / at 5 %, by what is in the reference\n")
-        columns = ["", f"{len(plain) // 2} of the test", f"and {len(rest)} more"]
-        print_table([columns, *with_more(plain, kinds, rest, chosen.weeks, chosen.seed)])
     for role in active(params)[1:]:
-        others = model_images(role, params)["test"]
-        others = others.at(torch.from_numpy(one_file_each(others)))
-        strange = kinds[f"a new species, {NEW:.0%}"] = answered(model, others)
-        if len(plain) >= WEEKLY:
-            print("\na photograph of a new species is among so many of a week\n")
-            columns = ["", "by lot", "unsure first", "farthest first"]
-            print_table([columns, *looked_at(plain, strange, 1000, chosen.seed)])
+        others = one_each(model_images(role, params)["test"])
+        kinds[f"a new species, {NEW:.0%}"] = answered(model, others)
     kinds["one species gone"] = plain
     print("\nnoticed after so many photographs (median; share noticed within all there are)\n")
     print_table([head, *delays(plain, kinds, labels, chosen.repeats, chosen.seed)])
