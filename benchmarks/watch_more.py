@@ -43,6 +43,11 @@ def joined(one: Sample, other: Sample) -> Sample:
     return Sample(*(np.concatenate([getattr(one, n), getattr(other, n)]) for n in names))
 
 
+def unconfident(whole: Sample) -> Sample:
+    """Without the confidence, as it is compared where the reference has training photographs."""
+    return Sample(whole.numbers[:, :-1], whole.species, whole.unsure)
+
+
 def more(params: Params) -> Sample | None:
     """What the reference has besides test photographs, if these are few."""
     subsets = model_images(BASE, params)
@@ -57,7 +62,8 @@ def with_more(plain: Sample, rest: Sample) -> Draw:
     def draw(come: Sample, rng: np.random.Generator) -> tuple[float, float]:
         old, new = halves(len(plain), rng)
         half, week = of(plain, old), of(come, new[:WEEKLY])
-        return ours(half, week), ours(joined(half, rest), week)
+        less = [unconfident(one) for one in (joined(half, rest), week)]
+        return ours(half, week), ours(*less)
 
     return draw
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -18,6 +18,7 @@ from fishline.serving.answer_log import read_log
 COLUMNS = (
     "time place model model_sha256 sha256 answer rank probabilities distance features error"
 ).split()
+NUMBERS = ("distance", "confidence")
 WEEK = timedelta(weeks=1)
 
 
@@ -81,11 +82,11 @@ def _share(pair: tuple[str, float]) -> float:
     return pair[1]
 
 
-def as_sample(rows: pd.DataFrame) -> Sample:
-    """Rows of `read_answers` or of a reference."""
+def as_sample(rows: pd.DataFrame, numbers: Sequence[str] = NUMBERS) -> Sample:
+    """Rows of `read_answers` or of a reference; `numbers` are the columns besides features."""
     seen = np.stack(list(rows["features"]))
-    numbers = np.c_[seen, rows[["distance", "confidence"]]].astype(np.float64)
-    return Sample(numbers, rows["species"].to_numpy(object), is_unsure(rows).to_numpy(bool))
+    values = np.c_[seen, rows[list(numbers)]].astype(np.float64)
+    return Sample(values, rows["species"].to_numpy(object), is_unsure(rows).to_numpy(bool))
 
 
 def is_unsure(rows: pd.DataFrame) -> pd.Series[bool]:

@@ -99,8 +99,8 @@ def _learnt(model: TrainedModel, train: Images, most: int) -> Iterator[pd.DataFr
     """Training photographs as they would be answered had the last layer not learnt from them.
 
     The layers before it did not. Probabilities are those of classifiers that learnt from other
-    photographs, as sure as these deserve (`find_temperature`); distances, those to other
-    photographs.
+    photographs, as sure as these deserve (`find_temperature`): as often below a threshold, but not
+    distributed as the model's. Distances are those to other photographs.
     """
     each = one_file_each(train)
     if len(each) < FEWEST:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from fishline.models.taxonomy import UNKNOWN
-from fishline.monitoring.answers import as_sample, is_unsure
+from fishline.monitoring.answers import NUMBERS, as_sample, is_unsure
 from fishline.monitoring.drift import LOOKS, RATE, Pair, p_values
+from fishline.monitoring.reference import TRAIN
 
 FEWEST = 10  # photographs of a week, below which nothing is said of it
 NEW, FEWEST_NEW = "new", 2  # an alarm, and photographs that make one: one alone may be a slip
@@ -107,7 +108,7 @@ def _judge(
 ) -> Iterator[PlaceWeek]:
     answered = {key: mine[mine["error"].isna()] for key, mine in parts.items()}
     pairs = {
-        (place, week): Pair(as_sample(own.get(place, known)), as_sample(mine), usual=place in own)
+        (place, week): _pair(own.get(place, known), mine, usual=place in own)
         for (place, week), mine in answered.items()
         if len(mine) >= FEWEST and not (place in own and week in set(own[place]["week"]))
     }
@@ -130,6 +131,13 @@ def _judge(
             p=found[place, week],
             new=_new(mine),
         )
+
+
+def _pair(reference: pd.DataFrame, week: pd.DataFrame, usual: bool) -> Pair:
+    numbers: Sequence[str] = NUMBERS
+    if TRAIN in set(reference.get("part", ())):  # other classifiers' confidence, see reference.py
+        numbers = [name for name in NUMBERS if name != "confidence"]
+    return Pair(as_sample(reference, numbers), as_sample(week, numbers), usual)
 
 
 def _new(rows: pd.DataFrame) -> dict[str, int]:
