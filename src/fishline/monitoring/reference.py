@@ -103,12 +103,13 @@ def _learnt(model: TrainedModel, train: Images, most: int) -> Iterator[pd.DataFr
     distributed as the model's. Distances are those to other photographs.
     """
     each = one_file_each(train)
-    if len(each) < FEWEST:
-        return
     embeddings, labels = (values.numpy() for values in model.embed_images(train))
     lengths = np.linalg.norm(embeddings[each], axis=1, keepdims=True)
-    shares = out_of_sample(embeddings[each] / lengths, labels[each])
+    directions = embeddings[each] / np.maximum(lengths, np.finfo(np.float32).tiny)
+    shares = out_of_sample(directions, labels[each])
     told = np.flatnonzero(~np.isnan(shares).any(1))  # not the only photograph of a species
+    if len(told) < FEWEST:
+        return
     logits = np.log(shares[told].clip(np.finfo(np.float32).tiny)).astype(np.float32)
     truth = torch.from_numpy(labels[each[told]])
     logits *= model.config.temperature / find_temperature(torch.from_numpy(logits), truth)
