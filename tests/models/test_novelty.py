@@ -12,6 +12,7 @@ from fishline.models.novelty import (
     MOST,
     MahalanobisDetector,
     NearestDetector,
+    distances_to_others,
     fit_detector,
     load_detector,
     save_detector,
@@ -30,6 +31,16 @@ LEFT, RIGHT = [-1.0, 0.0, 0.2], [1.0, 0.0, 0.2]
 TRAIN = np.concatenate([cloud(LEFT, 400, 1), cloud(RIGHT, 400, 2)])
 LABELS = np.repeat([0, 1], 400)
 VALIDATION = np.concatenate([cloud(LEFT, 100, 3), cloud(RIGHT, 100, 4)])
+
+
+def test_distances_to_others_are_those_of_a_detector_that_never_had_the_photograph() -> None:
+    rows = np.arange(200, 600)  # of both species
+    photographs = np.arange(800) // 10
+    found = distances_to_others(TRAIN[rows], LABELS[rows], photographs[rows], np.array([0, 399]))
+    for distance, row in zip(found, (200, 599), strict=True):
+        others = rows[photographs[rows] != photographs[row]]
+        detector = fit_detector(TRAIN[others], LABELS[others], VALIDATION, 1)
+        assert distance == pytest.approx(detector.distances(TRAIN[[row]])[0], abs=1e-3)
 
 
 @pytest.mark.parametrize("recall", [0.5, 0.9, 0.95])

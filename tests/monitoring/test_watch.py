@@ -64,7 +64,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tested = pd.DataFrame(rows("", 60, unsure=6))
     tested["species"] = [max(shares, key=lambda s: s[1])[0] for shares in tested["probabilities"]]
     tested["confidence"] = [max(share for _, share in s) for s in tested["probabilities"]]
-    tested["right"] = True
+    tested["right"], tested["part"] = True, "test"
     monkeypatch.setattr(watch, "_version", lambda model: VERSION)
     monkeypatch.setattr(watch, "read_reference", lambda version: tested)
     monkeypatch.setenv("FISHLINE_LOG", str(tmp_path / "log"))
@@ -89,7 +89,7 @@ def test_calm_alarm_and_what_could_not_be_done_have_codes_of_their_own(log: Path
     assert code == 2 and "fish-base/3 has answered nothing" in said
     write(log, rows("Deck 1", 40, unsure=4), rows("Deck, 2", 5, shift=9))
     code, said = look()
-    assert code == 0 and "like the test photographs" in said and "too few to tell" in said
+    assert code == 0 and "like the project's photographs" in said and "too few to tell" in said
     write(log, rows("Deck 3", 40, shift=2, unsure=30))
     code, said = look("--json")
     found = {row["place"]: row for row in json.loads(said)["weeks"]}
@@ -143,6 +143,23 @@ def test_a_week_that_was_accepted_is_what_its_place_is_compared_with(log: Path) 
     assert "mix" in next(row for row in json.loads(said)["weeks"] if row["week"] == THIS)["alarms"]
 
 
+def test_what_is_too_slight_for_one_week_is_seen_in_several_together(log: Path) -> None:
+    weeks = [week_of(NOW - timedelta(weeks=back)) for back in range(6)]
+    for seed, week in enumerate(weeks):
+        write(log, rows("Deck", 12, 0.2, week=week, seed=seed), rows("Port", 12, 0, week=week))
+    code, said = look("--since", "5w", "--json")
+    found = {(row["place"], row["week"]): row for row in json.loads(said)["weeks"]}
+    together = f"{weeks[-1]}/{THIS}"
+    assert code == 1
+    assert [key for key, row in found.items() if row["alarms"]] == [("Deck", together)]
+    assert found["Deck", together]["photographs"] == 6 * 12
+    assert f"--accept {THIS}" in found["Deck", together]["advice"][0]
+    assert look("--accept", weeks[1], "--place", "Deck")[0] == 0
+    said = look("--since", "5w", "--json")[1]
+    found = {(row["place"], row["week"]): row for row in json.loads(said)["weeks"]}
+    assert found["Deck", together]["photographs"] == 5 * 12
+
+
 def test_a_table_of_accepted_weeks_that_is_none_is_refused(log: Path) -> None:
     (log / accepted.FILE).write_text("place,week\nDeck,2026-W60\n")
     with pytest.raises(UserError, match="2026-W60 is no week"):
@@ -185,6 +202,21 @@ def test_what_reviewers_decided_gives_the_accuracy_in_use(log: Path) -> None:
     low, high = found["interval"]
     assert 0.5 < low < found["accuracy"] < high < 0.95
     assert "by reviewers: 0.800" in look()[1]
+
+
+def test_photographs_that_reviewers_decide_to_be_of_no_known_species_are_an_alarm(
+    log: Path,
+) -> None:
+    some = rows("Deck", 30)
+    write(log, some, rows("Deck 2", 30))
+    for number, (species, code) in enumerate([("Bream", 0), ("Trout", 0), ("", 1)]):
+        sha = str(some[number]["sha256"])
+        decide(Decision(now(), "me", "", "f", sha, "", "correct", species), None)
+        assert look()[0] == code  # one alone may be a slip
+    found = {row["place"]: row for row in json.loads(look("--json")[1])["weeks"]}
+    assert found["Deck"]["new"] == {"Trout": 1, "": 1} and found["Deck 2"]["new"] == {}
+    assert found["Deck"]["alarms"] == ["new"] and found["Deck 2"]["alarms"] == []
+    assert "ALARM: new (2)" in look()[1] and "Trout 1, none of the species 1" in look()[1]
 
 
 def test_the_page_escapes_what_others_named(log: Path) -> None:

@@ -48,8 +48,8 @@ def watch(
 ) -> None:
     """Say whether a model is still right where it is used.
 
-    Compares what was logged, by place and week, with what the model was tested on: how the
-    photographs look, how often no species is sure, the species; and what reviewers decided since.
+    Compares what was logged, by place and week, with the project's photographs: how they look, how
+    often no species is sure, the species; and looks at what reviewers decided since.
     Exits with 0 if all is calm, 1 with an alarm, 2 if it could not be done.
 
     \b

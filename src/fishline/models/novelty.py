@@ -108,12 +108,46 @@ def fit_detector(
         validation: (m, d)
         recall: share of the validation images that shall count as known; 1: everything does
     """
-    kept = [_spread(np.flatnonzero(labels == species)) for species in np.unique(labels)]
-    examples = directions(embeddings[np.concatenate(kept)]).astype(np.float16)
+    examples = directions(embeddings[_examples(labels)]).astype(np.float16)
     detector = NearestDetector(examples, float("inf"))
     if recall == 1:
         return detector
     return replace(detector, limit=float(np.quantile(detector.distances(validation), recall)))
+
+
+def distances_to_others(
+    embeddings: Floats,
+    labels: npt.NDArray[np.integer],
+    photographs: npt.NDArray[np.integer],
+    wanted: npt.NDArray[np.integer],
+) -> npt.NDArray[np.float64]:
+    """`NearestDetector.distances` of training images, as if they were new.
+
+    No image of the same photograph counts as an example.
+
+    Args:
+        embeddings, labels: as of `fit_detector`
+        photographs: (n,), which one each image shows; there are more than `NEIGHBOUR`
+        wanted: (m,), positions
+
+    Returns:
+        (m,)
+    """
+    kept = _examples(labels)
+    examples = directions(embeddings[kept]).T
+    distances = [np.zeros(0)]
+    for first in range(0, len(wanted), CHUNK):
+        some = wanted[first : first + CHUNK]
+        cosines = directions(embeddings[some]) @ examples
+        cosines[photographs[some][:, None] == photographs[kept]] = -1
+        distances.append(1 - np.partition(cosines, -NEIGHBOUR)[:, -NEIGHBOUR].astype(np.float64))
+    return np.concatenate(distances)
+
+
+def _examples(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """The positions of those that are kept."""
+    kept = [_spread(np.flatnonzero(labels == species)) for species in np.unique(labels)]
+    return np.concatenate(kept)
 
 
 def _spread(positions: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:

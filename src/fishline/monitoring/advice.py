@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from fishline.monitoring.drift import LOOK, MIX, UNSURE
-from fishline.monitoring.weeks import TESTED, PlaceWeek
+from fishline.monitoring.weeks import NEW, PROJECT, TO, PlaceWeek
 
 REVIEW = "`fishline app`, page Review, source Unsure answers"
 LEARN = "`fishline ingest --reviewed` and `dvc repro` train with what reviewers decided"
@@ -18,22 +18,23 @@ def advice(row: PlaceWeek) -> list[str]:
 
 
 def title(row: PlaceWeek) -> str:
-    return f"{row.place or 'no place'}, {row.week}"
+    return f"{row.place or 'no place'}, {row.week.replace(TO, ' to ')}"
 
 
 def _compared(row: PlaceWeek) -> str:
-    return f"the {row.reference}" if row.reference == TESTED else f"those of {row.reference}"
+    return f"the {row.reference}" if row.reference == PROJECT else f"those of {row.reference}"
 
 
 def _accept(row: PlaceWeek) -> str:
-    return f"`fishline watch --accept {row.week} --place {shlex.quote(row.place)}`"
+    return f"`fishline watch --accept {row.last_week} --place {shlex.quote(row.place)}`"
 
 
 def _look(row: PlaceWeek) -> str:
     return (
         f"The photographs do not look like {_compared(row)}. See to the camera: lens, light, where "
         f"it hangs. Then look whether answers are right: {REVIEW}. If they are, and photographs "
-        f"will look like this, {_accept(row)} makes this week what is usual there; if not, {LEARN}."
+        f"will look like this, {_accept(row)} makes {row.last_week} what is usual there; if not, "
+        f"{LEARN}."
     )
 
 
@@ -60,4 +61,12 @@ def _mix(row: PlaceWeek) -> str:
     )
 
 
-_TEXTS = {LOOK: _look, UNSURE: _unsure, MIX: _mix}
+def _new(row: PlaceWeek) -> str:
+    named = ", ".join(f"{name or 'none of the species'} {n:,}" for name, n in row.new.items())
+    return (
+        f"Reviewers found photographs of what the model was not trained for: {named}. If more will "
+        f"come, put the species into params.yaml; {LEARN}."
+    )
+
+
+_TEXTS = {LOOK: _look, UNSURE: _unsure, MIX: _mix, NEW: _new}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 
 from fishline.core.errors import UserError
+from fishline.data.decisions import Decision
 from fishline.models.taxonomy import SPECIES
 from fishline.monitoring.drift import Sample
 from fishline.serving.answer_log.reader import read_log
@@ -16,6 +18,7 @@ from fishline.serving.answer_log.reader import read_log
 COLUMNS = (
     "time place model model_sha256 sha256 answer rank probabilities distance features error"
 ).split()
+NUMBERS = ("distance", "confidence")
 WEEK = timedelta(weeks=1)
 
 
@@ -45,7 +48,8 @@ def read_answers(log: str, since: datetime, until: datetime) -> pd.DataFrame:
 
     Returns:
         The columns `COLUMNS`, and instead of the probabilities the likeliest species, whatever was
-        answered, and `confidence`, its probability; besides these `week`.
+        answered, and `confidence`, its probability; besides these `week`, and `known`, the species
+        that the model chose from.
 
     Raises:
         UserError: there is no log, or it cannot be read.
@@ -56,20 +60,33 @@ def read_answers(log: str, since: datetime, until: datetime) -> pd.DataFrame:
     rows["place"] = rows["place"].fillna("")
     rows["week"] = rows["time"].map(week_of).astype(object)
     likeliest = [max(shares or [("", 0.0)], key=_share) for shares in rows["probabilities"]]
+    known = [frozenset(name for name, _ in shares or []) for shares in rows["probabilities"]]
+    rows["known"] = pd.Series(known, rows.index, object)
     rows["species"] = np.array([name for name, _ in likeliest], object)
     rows["confidence"] = [share for _, share in likeliest]
     return rows.drop(columns="probabilities")
+
+
+def with_truth(rows: pd.DataFrame, decisions: Mapping[str, Decision]) -> pd.DataFrame:
+    """Rows of `read_answers` with `truth`: the species that reviewers decided for, "" for none of
+    them, missing where nobody has decided.
+
+    Args:
+        decisions: those that stand, by SHA-256.
+    """
+    truth = rows["sha256"].map({sha: decision.after for sha, decision in decisions.items()})
+    return rows.assign(truth=truth)
 
 
 def _share(pair: tuple[str, float]) -> float:
     return pair[1]
 
 
-def as_sample(rows: pd.DataFrame) -> Sample:
-    """Rows of `read_answers` or of a reference."""
+def as_sample(rows: pd.DataFrame, numbers: Sequence[str] = NUMBERS) -> Sample:
+    """Rows of `read_answers` or of a reference; `numbers` are the columns besides features."""
     seen = np.stack(list(rows["features"]))
-    numbers = np.c_[seen, rows[["distance", "confidence"]]].astype(np.float64)
-    return Sample(numbers, rows["species"].to_numpy(object), is_unsure(rows).to_numpy(bool))
+    values = np.c_[seen, rows[list(numbers)]].astype(np.float64)
+    return Sample(values, rows["species"].to_numpy(object), is_unsure(rows).to_numpy(bool))
 
 
 def is_unsure(rows: pd.DataFrame) -> pd.Series[bool]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ MOST = (
 
 Floats = npt.NDArray[np.float64]
 Names = npt.NDArray[np.object_]
+Place = TypeVar("Place", str, tuple[str, str])  # or a place and a week
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class _Stratum:
         return shifts
 
 
-def p_values(pairs: Mapping[str, Pair]) -> dict[tuple[str, str], float]:
+def p_values(pairs: Mapping[Place, Pair]) -> dict[tuple[Place, str], float]:
     """How often chance alone makes any statistic of any place as large, by place and statistic.
 
     The same samples give the same numbers. Below `RATE / LOOKS` is an alarm.

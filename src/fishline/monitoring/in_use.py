@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from fishline.data.decisions import Decision
 from fishline.evaluation.statistics import Interval, wilson
 from fishline.monitoring.answers import is_unsure
+from fishline.monitoring.reference import TEST
 
 KINDS = {"a species": False, "no species": True}  # what was answered, and whether that is unsure
 
@@ -72,22 +71,18 @@ class InUse:
         return [(kind.answered / total, kind) for kind in self.kinds if kind.answered]
 
 
-def in_use(
-    answers: pd.DataFrame, decisions: Mapping[str, Decision], reference: pd.DataFrame
-) -> list[InUse]:
+def in_use(answers: pd.DataFrame, reference: pd.DataFrame) -> list[InUse]:
     """Of each model that has reviewed answers.
 
     Sure and unsure answers stand apart, as reviewers look at unsure ones first: together they
     would look worse than the model is.
 
     Args:
-        answers: of `read_answers`.
-        decisions: those that stand, by SHA-256.
+        answers: of `with_truth`.
         reference: of the model that `answers` of the same model_sha256 are by.
     """
     answered = answers[answers["error"].isna()]
-    truth = answered["sha256"].map({sha: d.after for sha, d in decisions.items()})
-    answered = answered.assign(truth=truth, right=answered["species"] == truth)
+    answered = answered.assign(right=answered["species"] == answered["truth"])
     tested = set(reference["model_sha256"])
     found = []
     for model, rows in answered.groupby("model"):
@@ -102,7 +97,9 @@ def _kinds(rows: pd.DataFrame, reference: pd.DataFrame) -> list[Reviewed]:
     for name, unsure in KINDS.items():
         mine = rows[is_unsure(rows) == unsure]
         reviewed = mine[mine["truth"].notna()]
-        tested = reference.loc[is_unsure(reference) == unsure, "right"]
+        tested = reference.loc[
+            (reference["part"] == TEST) & (is_unsure(reference) == unsure), "right"
+        ]
         share = float(tested.mean()) if len(tested) else None
         kinds.append(Reviewed(name, len(mine), len(reviewed), int(reviewed["right"].sum()), share))
     return kinds

@@ -30,13 +30,13 @@ SHOWN = 3  # species of a mix, in a table
 class Findings:
     """Of one model.
 
-    tested: photographs of its reference
-    others: answers in the log that are by other models
+    reference: photographs of the project to compare with
+    others:    answers in the log that are by other models
     """
 
     model: str
     log: str
-    tested: int
+    reference: int
     others: int
     weeks: Sequence[PlaceWeek]
     in_use: Sequence[InUse]
@@ -98,8 +98,8 @@ def write(findings: Findings) -> None:
 def about(findings: Findings) -> str:
     others = f"; left out are {many(findings.others, 'answer')} by other models"
     return (
-        f"{findings.model}, tested on {many(findings.tested, 'photograph')}; answers of "
-        f"{findings.log}{others if findings.others else ''}"
+        f"{findings.model}, compared with {many(findings.reference, 'photograph')} of its project; "
+        f"answers of {findings.log}{others if findings.others else ''}"
     )
 
 
@@ -120,7 +120,12 @@ def species(row: PlaceWeek) -> str:
 def verdict(row: PlaceWeek) -> str:
     """In a few words."""
     if row.alarms:
-        return "ALARM: " + ", ".join(f"{name} (p {row.p[name]:.4f})" for name in row.alarms)
+        return "ALARM: " + ", ".join(
+            f"{name} (p {row.p[name]:.4f})"
+            if name in row.p
+            else f"{name} ({sum(row.new.values())})"
+            for name in row.alarms
+        )
     if row.is_accepted:
         return "accepted"
     return f"like the {row.reference}" if row.p else f"too few to tell, below {FEWEST}"

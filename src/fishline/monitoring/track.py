@@ -45,8 +45,9 @@ def _metrics(findings: Findings) -> Iterator[tuple[int, dict[str, float | None]]
             "confidence": row.confidence,
             "alarms": len(row.alarms),
         }
+        place += " together" * row.is_several
         values |= {f"p_{name}": p for name, p in row.p.items()}
-        step = int(row.week.replace("-W", ""))  # 2026-W40: 202640
+        step = int(row.last_week.replace("-W", ""))  # 2026-W40: 202640
         yield step, {f"{name}/{place}": value for name, value in values.items()}
     for model in findings.in_use:
         for kind in model.kinds:

@@ -1,4 +1,4 @@
-"""`fishline watch`: is what comes in still what the model was tested on, and is it still right?
+"""`fishline watch`: does what comes in look like the project's photographs, and is it still right?
 
 Reads the log of answers and the model's reference; prints a table, and what each alarm asks for;
 writes `plots/watch.html` in a project, and logs one MLflow run.
@@ -21,7 +21,7 @@ from fishline.core.text import many
 from fishline.data.decisions import read_decisions, standing
 from fishline.monitoring import page
 from fishline.monitoring.accepted import accept, read_accepted
-from fishline.monitoring.answers import WEEK, monday, read_answers, week_of
+from fishline.monitoring.answers import WEEK, monday, read_answers, week_of, with_truth
 from fishline.monitoring.in_use import in_use
 from fishline.monitoring.page import Findings
 from fishline.monitoring.reference import read_reference
@@ -56,6 +56,7 @@ def watch(
     reference = read_reference(version)
     first = monday(week_of(datetime.now(UTC) - since))
     answers = _of_places(read_answers(log, first, datetime.now(UTC) + WEEK), places)
+    answers = with_truth(answers, standing(read_decisions()))
     mine = _by(answers, reference)
     if mine.empty:
         others = ", ".join(sorted(set(answers["model"]))) or "nobody"
@@ -66,10 +67,10 @@ def watch(
     findings = Findings(
         model=str(version),
         log=log,
-        tested=len(reference),
+        reference=len(reference),
         others=len(answers) - len(mine),
         weeks=judge(mine, reference, _accepted(log, reference)),
-        in_use=in_use(answers, standing(read_decisions()), reference),
+        in_use=in_use(answers, reference),
     )
     click.echo(page.as_json(findings) if as_json else page.as_text(findings))
     if Path("params.yaml").is_file():

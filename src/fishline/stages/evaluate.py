@@ -67,7 +67,7 @@ def main() -> None:
         _leave_out(model)
     for model, run in tested.items():
         title = f"{ROLES[model].title(params)}, test images"
-        _publish(model, title, run, measured[model], images[model]["test"])
+        _publish(model, title, run, measured[model], images[model])
     models = [
         gather(model, tested[model], subsets, measured[model], params)
         for model, subsets in images.items()
@@ -122,7 +122,11 @@ def _others(test: Images, species: Sequence[str]) -> Images:
 
 
 def _publish(
-    model: str, title: str, tested: TestRun, summary: dict[str, float], test: Images
+    model: str,
+    title: str,
+    tested: TestRun,
+    summary: dict[str, float],
+    subsets: Mapping[str, Images],
 ) -> None:
     """Draw a model's matrices, and add metrics and pictures to the run that trained it."""
     report = tested.report
@@ -131,15 +135,15 @@ def _publish(
     write_csv(PLOTS / f"{model}-predictions.csv", tested.predictions)
     record = read_json(run_record(model))
     with TemporaryDirectory() as folder:
-        files.append(write_reference(tested, Path(folder)))
+        files.append(write_reference(tested, subsets, Path(folder)))
         logged = test_results.log_tests(
             record,
             summary,
             by_species(report),
             files,
             tested.predictions,
-            dataset_of(ROLES[model].stage, "test", test.table),
-            draw_examples(tested.model, test, title),
+            dataset_of(ROLES[model].stage, "test", subsets["test"].table),
+            draw_examples(tested.model, subsets["test"], title),
         )
     if not logged:
         click.echo(
