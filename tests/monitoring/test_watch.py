@@ -98,6 +98,13 @@ def test_calm_alarm_and_what_could_not_be_done_have_codes_of_their_own(log: Path
     assert len(found["Deck 3"]["advice"]) == 2
     assert found["Deck 1"]["alarms"] == found["Deck, 2"]["alarms"] == []
     assert look("--place", "Deck 1")[0] == 0
+    code, said = look("--place", "Deck 4", "--place", "Port")
+    assert code == 2 and "fish-base/3 has answered nothing at Deck 4, Port since" in said
+    code, said = look("--model", str(log))
+    assert (
+        code == 2
+        and "is no registered model: what to compare with is kept with the registered" in said
+    )
 
 
 def test_where_a_library_is_missing_the_code_is_no_alarm(

@@ -60,8 +60,9 @@ def watch(
     mine = _by(answers, reference)
     if mine.empty:
         others = ", ".join(sorted(set(answers["model"]))) or "nobody"
+        where = f" at {', '.join(places)}" * bool(places)
         raise UserError(
-            f"{version} has answered nothing since {first:%F}, by {log}; answers there are by: "
+            f"{version} has answered nothing{where} since {first:%F}, by {log}; answers there are by: "
             f"{others}. --since looks further back, --model names another one"
         )
     findings = Findings(
@@ -103,6 +104,11 @@ def accept_week(model: str | None, log: str | None, week: str, places: Collectio
 
 
 def _version(model: str | None) -> Version:
+    if model and Path(model).exists():
+        raise UserError(
+            f"{model} is no registered model: what to compare with is kept with the registered version that it "
+            "was made of; name that by --model, such as fish-base/3"
+        )
     return versions.find(model or default_model())
 
 
