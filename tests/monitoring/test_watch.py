@@ -65,7 +65,8 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tested["species"] = [max(shares, key=lambda s: s[1])[0] for shares in tested["probabilities"]]
     tested["confidence"] = [max(share for _, share in s) for s in tested["probabilities"]]
     tested["right"], tested["part"] = True, "test"
-    monkeypatch.setattr(watch, "_version", lambda model: VERSION)
+    monkeypatch.setattr(watch.versions, "find", lambda reference: VERSION)
+    monkeypatch.setattr(watch, "default_model", lambda: "fish-base")
     monkeypatch.setattr(watch, "read_reference", lambda version: tested)
     monkeypatch.setenv("FISHLINE_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nowhere.invalid")

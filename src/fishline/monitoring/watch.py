@@ -106,8 +106,8 @@ def accept_week(model: str | None, log: str | None, week: str, places: Collectio
 def _version(model: str | None) -> Version:
     if model and Path(model).exists():
         raise UserError(
-            f"{model} is no registered model: what to compare with is kept with the registered version that it "
-            "was made of; name that by --model, such as fish-base/3"
+            f"{model} is no registered model: what to compare with is kept with the registered "
+            "version that it was made of; name that by --model, such as fish-base/3"
         )
     return versions.find(model or default_model())
 
