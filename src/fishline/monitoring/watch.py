@@ -62,8 +62,8 @@ def watch(
         others = ", ".join(sorted(set(answers["model"]))) or "nobody"
         where = f" at {', '.join(places)}" * bool(places)
         raise UserError(
-            f"{version} has answered nothing{where} since {first:%F}, by {log}; answers there are by: "
-            f"{others}. --since looks further back, --model names another one"
+            f"{version} has answered nothing{where} since {first:%F}, by {log}; answers there are "
+            f"by: {others}. --since looks further back, --model names another one"
         )
     findings = Findings(
         model=str(version),
