@@ -36,6 +36,7 @@ SIZE = 48  # the smallest that the network takes
 # (measured: twentyfold) than they bring. The same goes for the processes that tests start.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["DVC_NO_ANALYTICS"] = "1"  # else each command leaves a process and a file in /tmp
 
 # A suite started in the background inherits an ignored Ctrl-C, and so would what tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

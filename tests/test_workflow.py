@@ -190,16 +190,16 @@ OVER = next(c for c in SWEEPS if c.startswith("fishline compare"))
 def test_a_command_of_the_page_on_sweeps(clone: Clone, repro: str, command: str) -> None:
     """After those of the README: the page empties its queue before it starts a worker."""
     before = len(clone.runs())
-    clone.run(f"source .venv/bin/activate && {command}")
+    clone.run_readme(command)
     assert len(clone.runs()) == before
 
 
 def wait_for_queue(clone: Clone) -> None:
-    for _ in range(120):
-        status = clone.run("dvc queue status")
+    for _ in range(600):
+        status = clone.run_readme("dvc queue status")
         if not re.search(r" (Running|Queued)\b", status):
             break
-        time.sleep(2)
+        time.sleep(0.5)  # besides the second that DVC takes
     assert status.count("Success") == 2, clone.run("dvc queue status; dvc queue logs || true")
     clone.run("dvc queue stop --kill")  # idle workers would take what is queued next
 

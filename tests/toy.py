@@ -81,6 +81,7 @@ class Toy:
         with inside(folder):
             self.git("init", "--quiet", "--initial-branch=main", ".")
             self.dvc("init", "--quiet")
+            (folder / ".dvc/config").write_text("[core]\nanalytics = false\n")  # in clones, too
             self.dvc("add", "--quiet", "data/raw")
             self.commit()
 
