@@ -108,11 +108,11 @@ class Clone:
         return said
 
     def run_readme(self, command: str) -> str:
-        """Output of a command of the README: what no stage runs by is called in this process, as
-        imports cost seconds each time."""
+        """Output of a command of the README: of fishline, and of DVC where it runs no stage, in this
+        process, as imports cost seconds each time."""
         program, *words = shlex.split(command, comments=True)
-        stages = program == "dvc" and {"repro", "run", "start"} & {*words} and "--queue" not in words
-        if program not in ("dvc", "fishline") or stages or {"|", "&&", ">"} & {*words}:
+        apart = {"|", "&&", ">", "repro", "start"} | ({"run"} if "--queue" not in words else set())
+        if program not in ("dvc", "fishline") or apart & {*words}:
             return self.run(f"source .venv/bin/activate && {command}")
         # Set once, where fishline.tracking is loaded, and cleared with the rest below.
         environment = self.environment() | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}

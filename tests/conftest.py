@@ -41,7 +41,7 @@ os.environ["DVC_NO_ANALYTICS"] = "1"  # else each command leaves a process and a
 # A suite started in the background inherits an ignored Ctrl-C, and so would what tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LONGEST = ("test_workflow.py", "test_versions.py", "test_server.py", "test_promote.py")
+LONGEST = ("test_workflow.py", "test_versions.py", "test_predict_table.py", "test_start.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -231,7 +231,10 @@ def digests() -> Callable[[Path], dict[str, str]]:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An mlflow.db with its tables, made once in a test run: that takes seconds, a copy none."""
     from mlflow import MlflowClient
+    from sqlalchemy import Engine, event
 
+    # No test cuts the power: a commit need not wait for the disk.
+    event.listen(Engine, "connect", lambda db, _: db.execute("PRAGMA synchronous = OFF"))
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     file = folder / "empty.db"
