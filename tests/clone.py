@@ -108,8 +108,8 @@ class Clone:
         return said
 
     def run_readme(self, command: str) -> str:
-        """Output of a command of the README: of fishline, and of DVC where it runs no stage, in this
-        process, as imports cost seconds each time."""
+        """Output of a command of the README; fishline, and DVC where it runs no stage, are called
+        in this process, as imports cost seconds each time."""
         program, *words = shlex.split(command, comments=True)
         apart = {"|", "&&", ">", "repro", "start"} | ({"run"} if "--queue" not in words else set())
         if program not in ("dvc", "fishline") or apart & {*words}:
