@@ -28,7 +28,7 @@ class Project(Clone):
         params = self.folder / "params.yaml"
         params.write_text(params.read_text().replace("  copies: 2", "  copies: 1"))
         self.git("commit -q -a -m fewer")  # nothing here looks at the built-in pictures
-        draw_sample(self.home / "drawn", seed=1, originals=5, copies=1)
+        draw_sample(self.home / "drawn", seed=1, originals=6, copies=1)
         self.photographs("1234", self.home / "Photographs/Fish")
 
     def photographs(self, numbers: str, folder: Path) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -204,13 +205,17 @@ def wait_for_queue(clone: Clone) -> None:
     clone.run("dvc queue stop --kill")  # idle workers would take what is queued next
 
 
-def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro: str) -> None:
+def test_runs_of_queued_experiments_outlive_their_workspaces(
+    clone: Clone, repro: str, tmp_path: Path
+) -> None:
     queued = [r for r in clone.runs() if r.data.params["lr"] in ("0.0001", "0.003")]
     assert len(queued) == 4
     for run in queued:
         assert run.data.tags["dvc.exp"] in run.info.run_name
         assert "test_accuracy" in run.data.metrics
-        clone.client().download_artifacts(run.info.run_id, "validation/confusion.csv")
+        clone.client().download_artifacts(
+            run.info.run_id, "validation/confusion.csv", str(tmp_path)
+        )
         state = f"refs/fishline/runs/{run.info.run_id}"  # also where the workspace is gone
         assert f"\nlr: {run.data.params['lr']} " in clone.run(f"git show {state}:params.yaml")
         assert run.data.tags["git.snapshot"] == clone.run(f"git rev-parse {state}").strip()
