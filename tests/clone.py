@@ -15,10 +15,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 from unittest.mock import patch
 
+import dvc.cli
 import mlflow
 from click.testing import CliRunner
 from mlflow.entities import Run
@@ -83,6 +85,8 @@ class Clone:
             environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
         environment["MYPY_CACHE_DIR"] = str(ROOT / ".mypy_cache")
         environment["OMP_NUM_THREADS"] = "1"  # queued experiments share the cores
+        environment["DVC_NO_ANALYTICS"] = "1"
+        environment["PYTHONPATH"] = str(self.folder / "src")  # whatever was installed
         environment["HOME"] = str(self.home)
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         return environment
@@ -104,16 +108,21 @@ class Clone:
         return said
 
     def run_readme(self, command: str) -> str:
-        """Output of a command of the README: of fishline alone in this process, as imports cost
-        several seconds each time."""
-        words = shlex.split(command, comments=True)
-        if words[0] != "fishline" or set(words) & {"|", "&&", ">"}:
+        """Output of a command of the README; fishline, and DVC where it runs no stage, are called
+        in this process, as imports cost seconds each time."""
+        program, *words = shlex.split(command, comments=True)
+        apart = {"|", "&&", ">", "repro", "start"} | ({"run"} if "--queue" not in words else set())
+        if program not in ("dvc", "fishline") or apart & {*words}:
             return self.run(f"source .venv/bin/activate && {command}")
         # Set once, where fishline.tracking is loaded, and cleared with the rest below.
         environment = self.environment() | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
         words = [word.replace("~", environment["HOME"], 1) for word in words]
         with contextlib.chdir(self.folder), patch.dict(os.environ, environment, clear=True):
-            done = CliRunner().invoke(main, words[1:])
+            if program == "dvc":
+                with contextlib.redirect_stdout(StringIO()) as said:
+                    assert dvc.cli.main(words) == 0, command
+                return said.getvalue()
+            done = CliRunner().invoke(main, words)
         assert done.exit_code == 0, f"{command}\n{done.output}\n{done.exception!r}"
         return done.stdout
 

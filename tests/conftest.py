@@ -36,11 +36,12 @@ SIZE = 48  # the smallest that the network takes
 # (measured: twentyfold) than they bring. The same goes for the processes that tests start.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["DVC_NO_ANALYTICS"] = "1"  # else each command leaves a process and a file in /tmp
 
 # A suite started in the background inherits an ignored Ctrl-C, and so would what tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LONGEST = ("test_workflow.py", "test_versions.py", "test_server.py", "test_promote.py")
+LONGEST = ("test_workflow.py", "test_versions.py", "test_predict_table.py", "test_start.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -230,7 +231,10 @@ def digests() -> Callable[[Path], dict[str, str]]:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An mlflow.db with its tables, made once in a test run: that takes seconds, a copy none."""
     from mlflow import MlflowClient
+    from sqlalchemy import Engine, event
 
+    # No test cuts the power: a commit need not wait for the disk.
+    event.listen(Engine, "connect", lambda db, _: db.execute("PRAGMA synchronous = OFF"))
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     file = folder / "empty.db"

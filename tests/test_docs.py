@@ -20,7 +20,6 @@ from types import ModuleType
 import click
 import dvc
 import mlflow
-import mlflow.cli
 import pytest
 from clone import ROOT, readme_commands
 from dvc.cli import parse_args
@@ -31,7 +30,6 @@ from fishline.core.params import Params
 from fishline.core.validation import keys
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-GROUPS = {"fishline": main, "mlflow": mlflow.cli.cli}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 # Programs that only the system knows, and lines of a file that is written by one of them.
@@ -55,6 +53,13 @@ SYSTEM |= {"pip", "python", "python3", "source", "ssh", "sudo", "systemctl", "us
 # Messages of torch and of the system.
 OTHERS = {"operator torchvision::nms does not exist", "No space left on device"}
 OTHERS |= {"CUDA out of memory", "address already in use"}
+
+
+@cache
+def groups() -> dict[str, click.Command]:
+    from mlflow.cli import cli  # a second
+
+    return {"fishline": main, "mlflow": cli}
 
 
 @cache
@@ -170,8 +175,8 @@ def test_commands_are_understood(page: str, capsys: pytest.CaptureFixture[str]) 
             parse_args(words)
             changed = [w.partition("=")[0] for o, w in itertools.pairwise(words) if o == "-S"]
             assert set(changed) <= {key for key, _ in keys(Params)}, line
-        elif program in GROUPS:
-            understand(GROUPS[program], program, words)
+        elif program in groups():
+            understand(groups()[program], program, words)
         elif program == "make":
             assert set(words) <= TARGETS, line
         else:
@@ -216,7 +221,7 @@ def followed(program: str, words: list[str]) -> tuple[list[str], set[str]]:
         while words and words[0] in (choices := _subparsers(parser)):
             parser, words = choices[words[0]], words[1:]
         return words, set(parser._option_string_actions)
-    command: click.Command = GROUPS[program]
+    command: click.Command = groups()[program]
     context = click.Context(command, info_name=program)
     while words and isinstance(command, click.Group):
         chosen = command.get_command(context, words[0])

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -190,27 +191,31 @@ OVER = next(c for c in SWEEPS if c.startswith("fishline compare"))
 def test_a_command_of_the_page_on_sweeps(clone: Clone, repro: str, command: str) -> None:
     """After those of the README: the page empties its queue before it starts a worker."""
     before = len(clone.runs())
-    clone.run(f"source .venv/bin/activate && {command}")
+    clone.run_readme(command)
     assert len(clone.runs()) == before
 
 
 def wait_for_queue(clone: Clone) -> None:
-    for _ in range(120):
-        status = clone.run("dvc queue status")
+    for _ in range(600):
+        status = clone.run_readme("dvc queue status")
         if not re.search(r" (Running|Queued)\b", status):
             break
-        time.sleep(2)
+        time.sleep(0.5)  # besides the second that DVC takes
     assert status.count("Success") == 2, clone.run("dvc queue status; dvc queue logs || true")
     clone.run("dvc queue stop --kill")  # idle workers would take what is queued next
 
 
-def test_runs_of_queued_experiments_outlive_their_workspaces(clone: Clone, repro: str) -> None:
+def test_runs_of_queued_experiments_outlive_their_workspaces(
+    clone: Clone, repro: str, tmp_path: Path
+) -> None:
     queued = [r for r in clone.runs() if r.data.params["lr"] in ("0.0001", "0.003")]
     assert len(queued) == 4
     for run in queued:
         assert run.data.tags["dvc.exp"] in run.info.run_name
         assert "test_accuracy" in run.data.metrics
-        clone.client().download_artifacts(run.info.run_id, "validation/confusion.csv")
+        clone.client().download_artifacts(
+            run.info.run_id, "validation/confusion.csv", str(tmp_path)
+        )
         state = f"refs/fishline/runs/{run.info.run_id}"  # also where the workspace is gone
         assert f"\nlr: {run.data.params['lr']} " in clone.run(f"git show {state}:params.yaml")
         assert run.data.tags["git.snapshot"] == clone.run(f"git rev-parse {state}").strip()

@@ -81,6 +81,7 @@ class Toy:
         with inside(folder):
             self.git("init", "--quiet", "--initial-branch=main", ".")
             self.dvc("init", "--quiet")
+            (folder / ".dvc/config").write_text("[core]\nanalytics = false\n")  # in clones, too
             self.dvc("add", "--quiet", "data/raw")
             self.commit()
 
@@ -155,6 +156,7 @@ def toy_project(folder: Path) -> Iterator[Toy]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_"))]:
             patch.delenv(name)
+        patch.setenv("DVC_NO_ANALYTICS", "1")
         patch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
         patch.setenv("OMP_NUM_THREADS", THREADS)
         made = Toy(folder / "project")

@@ -16,7 +16,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     for variable in ("GIT_AUTHOR", "GIT_COMMITTER"):
         monkeypatch.setenv(f"{variable}_NAME", "test")
         monkeypatch.setenv(f"{variable}_EMAIL", "test@example.org")
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine"))
     made = Project(tmp_path / "project")
     monkeypatch.chdir(made.folder)
