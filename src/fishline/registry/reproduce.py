@@ -36,7 +36,8 @@ from fishline.tracking.snapshot import REF
 from fishline.tracking.versions import Version
 
 STAGE = "evaluate"  # the last one that a model's test metrics need
-INHERITED = ("DVC_", "MLFLOW_", "GIT_", "PYTHONPATH")  # not by the clone: they name this checkout
+NOT_INHERITED = ("DVC_", "MLFLOW_", "GIT_", "PYTHONPATH")  # by the clone: they name this checkout
+INHERITED = "DVC_NO_ANALYTICS"  # but for this wish
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,11 @@ def run_stages(place: Path, tags: Mapping[str, str], quiet: bool) -> None:
 
 
 def _environment(place: Path, threads: str) -> dict[str, str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(INHERITED)}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name == INHERITED or not name.startswith(NOT_INHERITED)
+    }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment["PYTHONPATH"] = str(place / "src")
     environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{place / 'mlflow.db'}"
