@@ -161,16 +161,14 @@ def _on_ray(work: Callable[[In], Out], jobs: Iterable[In], batch: int, gpus: int
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_work_through)
     waiting: deque[Any] = deque()
     remaining = iter(jobs)
-    try:
-        while some := list(islice(remaining, batch)):
-            waiting.append(task.remote(shared, some, Path.cwd()))
-            if len(waiting) >= AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1):
-                yield from _results(ray, waiting)
-        while waiting:
+    # Who stops early leaves tasks to end with this process: `ray.cancel` of one that ends at that
+    # moment ends this process instead (https://github.com/ray-project/ray/pull/54798 and others).
+    while some := list(islice(remaining, batch)):
+        waiting.append(task.remote(shared, some, Path.cwd()))
+        if len(waiting) >= AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1):
             yield from _results(ray, waiting)
-    finally:
-        for reference in waiting:
-            ray.cancel(reference)
+    while waiting:
+        yield from _results(ray, waiting)
 
 
 def _results(ray: Any, waiting: deque[Any]) -> Any:
