@@ -54,7 +54,7 @@ test: env
 	ruff check .
 	mypy
 	lint-imports
-	pytest $(PYTEST_ARGS) --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	pytest $(PYTEST_ARGS) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-all: PYTEST_ARGS += -m ''
 test-all: test

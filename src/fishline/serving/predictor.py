@@ -148,10 +148,17 @@ class Predictor:
         if self.recorder:
             self.recorder.flush()
 
-    def move_to_best_device(self) -> None:
-        """To a GPU of this process, if it has one and the model runs on it."""
+    def move_to_best_device(self, threads: int) -> None:
+        """To a GPU of this process, if it has one and torch runs the model; else to its processor.
+
+        Args:
+            threads: of the processor, that torch takes.
+        """
         if isinstance(self.model, OnnxModel):
             return
+        import torch
+
+        torch.set_num_threads(threads)
         self.model = self.model.to(find_device("auto"))
 
     @property

@@ -102,12 +102,10 @@ class _Worker:
 
     def __init__(self, model: list[Any], folder: str, processors: int, readers: int) -> None:
         import ray
-        import torch
 
         os.chdir(folder)
-        torch.set_num_threads(processors)
         self._predictor: Predictor = ray.get(model[0])
-        self._predictor.move_to_best_device()
+        self._predictor.move_to_best_device(processors)
         self._threads = processors * readers
 
     def __call__(self, block: pa.Table) -> pa.Table:
