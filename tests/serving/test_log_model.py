@@ -42,11 +42,14 @@ def version(
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("DVC_ROOT", str(store_root))
+        answers = tmp_path_factory.mktemp("answers") / "none"
+        patch.setenv("FISHLINE_LOG", str(answers))
         store.connect()
         with mlflow.start_run() as run:
             logged = (run.info.run_id, model, pixels, folder, {"lr": 0.1}, {"run": run.info.run_id})
             model_id = log_model.log_model(*logged)
             assert log_model.log_model(*logged) == model_id  # as a run that is continued does
+        assert os.environ["FISHLINE_LOG"] == str(answers) and not answers.exists()
         number = versions.register("base", run.info.run_id, model_id, {"data.hash": "abc"})
         again = versions.register("base", run.info.run_id, model_id, {})
         assert again == number  # asked twice, made once

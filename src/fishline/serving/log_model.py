@@ -8,7 +8,9 @@ Served is the ONNX file, by ONNX Runtime alone; the weights beside it are for tr
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +29,7 @@ from PIL import Image
 from fishline.data.decode import Pixels
 from fishline.models import onnx_export, onnx_model
 from fishline.models.trained_model import TrainedModel
+from fishline.serving.answer_log.schema import LOG
 
 COLUMN = "photograph"  # mlflow_model.py says the same
 PACKAGE = Path(__file__).parents[1]
@@ -70,7 +73,7 @@ def log_model(
     if known := _logged(run_id):
         return known
     config = model.config
-    with TemporaryDirectory() as temporary:
+    with TemporaryDirectory() as temporary, _unlogged():
         onnx = Path(temporary, onnx_model.FILE)
         onnx_export.export(model, onnx, origin)
         info = mlflow.pyfunc.log_model(
@@ -86,6 +89,17 @@ def log_model(
         )
     model_id: str = info.model_id
     return model_id
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """MLflow asks the model about its example, which is no answer that anybody was given."""
+    log = os.environ.pop(LOG, None)
+    try:
+        yield
+    finally:
+        if log is not None:
+            os.environ[LOG] = log
 
 
 def _base64_jpeg(pixels: Pixels) -> str:
