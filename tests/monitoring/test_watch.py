@@ -1,6 +1,7 @@
 """`fishline watch` on a log of answers that a test writes; the store is a stand-in."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,6 +167,13 @@ def test_what_is_too_slight_for_one_week_is_seen_in_several_together(log: Path) 
     said = look("--since", "5w", "--json")[1]
     found = {(row["place"], row["week"]): row for row in json.loads(said)["weeks"]}
     assert found["Deck", together]["photographs"] == 5 * 12
+
+
+def test_what_a_week_says_several_together_do_not_say_again(log: Path) -> None:
+    write(log, rows("Deck", 40, 2, week=BEFORE), rows("Deck", 40, 2, seed=1))
+    said = look("--since", "1w")[1]
+    assert said.count("ALARM: look") == 3  # in the table: two weeks, and both together
+    assert re.findall(r"^Deck, (\S+): The photographs do not look", said, re.M) == [BEFORE, THIS]
 
 
 def test_a_table_of_accepted_weeks_that_is_none_is_refused(log: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 
 from fishline.monitoring.drift import LOOK, MIX, UNSURE
 from fishline.monitoring.weeks import NEW, PROJECT, TO, PlaceWeek
@@ -12,9 +13,9 @@ LEARN = "`fishline ingest --reviewed` and `dvc repro` train with what reviewers 
 SHOWN = 3  # species
 
 
-def advice(row: PlaceWeek) -> list[str]:
-    """A text for each alarm of `row`."""
-    return [_TEXTS[name](row) for name in row.alarms]
+def advice(row: PlaceWeek, said: Collection[str] = ()) -> list[str]:
+    """A text for each alarm of `row` but those that are `said` already."""
+    return [_TEXTS[name](row) for name in row.alarms if name not in said]
 
 
 def title(row: PlaceWeek) -> str:

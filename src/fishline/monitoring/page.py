@@ -42,8 +42,14 @@ class Findings:
     in_use: Sequence[InUse]
 
     @property
-    def alarmed(self) -> list[PlaceWeek]:
-        return [row for row in self.weeks if row.alarms]
+    def to_do(self) -> list[tuple[PlaceWeek, list[str]]]:
+        """Advice by place and week; of weeks together what the last of them does not say, too."""
+        alone = {(row.place, row.week): row.alarms for row in self.weeks}
+        texts = [
+            advice(row, alone.get((row.place, row.last_week), ()) if row.is_several else ())
+            for row in self.weeks
+        ]
+        return [(row, said) for row, said in zip(self.weeks, texts, strict=True) if said]
 
 
 def as_json(findings: Findings) -> str:
@@ -71,7 +77,7 @@ def as_text(findings: Findings) -> str:
     parts = [
         about(findings),
         str(tabulate(rows, head, "simple", disable_numparse=True, colalign=align)),
-        *(f"{title(row)}: {text}" for row in findings.alarmed for text in advice(row)),
+        *(f"{title(row)}: {text}" for row, texts in findings.to_do for text in texts),
         *("\n".join([heading(model), *lines(model)]) for model in findings.in_use),
     ]
     return "\n\n".join(parts)
@@ -79,7 +85,7 @@ def as_text(findings: Findings) -> str:
 
 def as_html(findings: Findings) -> str:
     environment = templates(TEMPLATES, autoescape=True)
-    said = [about, advice, heading, lines, numbers, species, title, verdict]
+    said = [about, heading, lines, numbers, species, title, verdict]
     environment.filters |= {function.__name__: function for function in said} | {"code": _code}
     style = Markup((REPORT / "report.css").read_text(encoding="utf-8"))
     page = environment.get_template("watch.html.j2")
