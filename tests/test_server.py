@@ -161,7 +161,8 @@ def client(clone: Clone, refused: str, server: str) -> mlflow.MlflowClient:
 
 @pytest.mark.slow
 def test_without_the_server_nothing_is_trained(clone: Clone, refused: str) -> None:
-    assert stages_run(refused) == ["sample", "preprocess", "split", "train-base"]
+    *before, last = stages_run(refused)
+    assert ({*before}, last) == ({"sample", "preprocess", "embed", "split"}, "train-base")
     (told,) = re.findall(r"^Error: .*", refused, re.MULTILINE)
     assert re.match(r"Error: the tracking store http://\S+ cannot be used", told)
     assert "MLFLOW_TRACKING_URI" in refused and "Traceback" not in refused

@@ -165,7 +165,7 @@ def test_a_batch_is_downloaded_as_a_table(page: "sync_api.Page", tmp_path: Path)
     waiting.value.save_as(tmp_path / "table.csv")
     assert waiting.value.suggested_filename == "models-finetuned.csv"
     rows = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
-    columns = ["file", "species", "probability", "Bream", "Shrimp", "Trout", "error"]
+    columns = "file species rank probability Bream Shrimp Trout error".split()
     assert list(rows[0]) == columns
     assert [row["file"] for row in rows] == [f"{name}.jpg" for name in [*files, "letter"]]
     assert [row["error"] for row in rows] == [""] * 8 + ["not an image that Pillow can read"]
