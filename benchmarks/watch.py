@@ -34,7 +34,7 @@ from scipy.stats import ks_2samp, mannwhitneyu
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from fishline.core.params import load_params
+from fishline.core.params import Params, load_params
 from fishline.core.paths import MODELS
 from fishline.core.roles import BASE, active
 from fishline.data.dataset import Images, model_images
@@ -243,17 +243,27 @@ def replaced(week: Sample, strange: Sample, where: np.ndarray, rng: np.random.Ge
     return Sample(*values)
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def asked(
+    description: str, repeats: int
+) -> tuple[argparse.Namespace, Params, TrainedModel, Images]:
+    """The options; of the project that they name, its parameters, base model and test photographs.
+
+    The process is in the project's folder then.
+    """
+    options = argparse.ArgumentParser(description=description.splitlines()[0])
     options.add_argument("folder", type=Path)
     options.add_argument("--weeks", type=int, default=200)
-    options.add_argument("--repeats", type=int, default=21)
+    options.add_argument("--repeats", type=int, default=repeats)
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     os.chdir(chosen.folder)
     params = load_params()
     model = TrainedModel.load(MODELS / BASE.folder)
-    test = one_each(model_images(BASE, params)["test"])
+    return chosen, params, model, one_each(model_images(BASE, params)["test"])
+
+
+def main() -> None:
+    chosen, params, model, test = asked(__doc__, repeats=21)
     plain, labels = answered(model, test), test.table["species"].to_numpy()
     head = ["", *TESTS]
     print(f"{len(plain)} photographs: alarms without a change, at {RATE / LOOKS:.2%} / 5 %\n")

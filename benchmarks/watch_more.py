@@ -11,8 +11,6 @@ often a photograph of a new species is among the few of a week that somebody loo
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,14 +19,12 @@ import numpy as np
 import pandas as pd
 import torch
 from report import print_table
-from watch import CHANGES, NEW, WEEKLY, answered, changed, halves, of, one_each, ours
+from watch import CHANGES, NEW, WEEKLY, answered, asked, changed, halves, of, one_each, ours
 
-from fishline.core.params import Params, load_params
-from fishline.core.paths import MODELS
+from fishline.core.params import Params
 from fishline.core.roles import BASE, active
 from fishline.data.dataset import model_images
 from fishline.evaluation.test_run import evaluate_model
-from fishline.models.trained_model import TrainedModel
 from fishline.monitoring import drift
 from fishline.monitoring.answers import as_sample
 from fishline.monitoring.drift import LOOKS, RATE, Pair, Sample
@@ -106,16 +102,7 @@ def looked_at(plain: Sample, strange: Sample, repeats: int, seed: int) -> Iterat
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("folder", type=Path)
-    options.add_argument("--weeks", type=int, default=200)
-    options.add_argument("--repeats", type=int, default=60)
-    options.add_argument("--seed", type=int, default=0)
-    chosen = options.parse_args()
-    os.chdir(chosen.folder)
-    params = load_params()
-    model = TrainedModel.load(MODELS / BASE.folder)
-    test = one_each(model_images(BASE, params)["test"])
+    chosen, params, model, test = asked(__doc__, repeats=60)
     plain = answered(model, test)
     for role in active(params)[1:] if len(test) >= WEEKLY else []:
         strange = answered(model, one_each(model_images(role, params)["test"]))

@@ -13,7 +13,6 @@ import json
 import sys
 from pathlib import Path
 
-import onnxruntime
 from jinja2 import Template
 
 from fishline.core.errors import UserError
@@ -24,9 +23,12 @@ RUNTIME = HERE / "node_modules/onnxruntime-web/dist"
 
 
 def page(model: Path, runtime: Path = RUNTIME) -> str:
-    """The page for the ONNX file `model`; `runtime` is dist/ of the npm package onnxruntime-web."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    about = json.loads(session.get_modelmeta().custom_metadata_map["fishline"])
+    """The page for the ONNX file `model`; `runtime` is dist/ of the npm package onnxruntime-web.
+
+    Raises:
+        UserError: `fishline export` wrote no such file.
+    """
+    about = OnnxModel.load(model).description
     return Template((HERE / "page.html").read_text(encoding="utf-8")).render(
         description=json.dumps(about).replace("<", r"\u003c"),
         model=packed(model),
@@ -48,7 +50,7 @@ if __name__ == "__main__":
         sys.exit(f"{RUNTIME} is missing; `npm install` in {HERE} brings it")
     source, target = map(Path, sys.argv[1:])
     try:
-        OnnxModel.load(source)
+        made = page(source)
     except UserError as error:
         sys.exit(error.message)
-    target.write_text(page(source), encoding="utf-8")
+    target.write_text(made, encoding="utf-8")

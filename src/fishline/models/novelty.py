@@ -57,15 +57,7 @@ class NearestDetector:
 
     def distances(self, embeddings: Floats) -> npt.NDArray[np.float64]:
         """1 − cosine to the fifth nearest example, of each row (n, d): (n,)."""
-        examples = self.examples.astype(np.float32).T
-        place = min(NEIGHBOUR, len(self.examples))
-        distances = [np.zeros(0)]
-        for first in range(0, len(embeddings), CHUNK):
-            cosines = directions(embeddings[first : first + CHUNK]) @ examples  # (b, m)
-            distances.append(
-                1 - np.partition(cosines, -place, axis=1)[:, -place].astype(np.float64)
-            )
-        return np.concatenate(distances)
+        return _to_neighbour(embeddings, self.examples.astype(np.float32))
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         return {"examples": self.examples, "limit": np.array([self.limit])}
@@ -134,13 +126,28 @@ def distances_to_others(
         (m,)
     """
     kept = _examples(labels)
-    examples = directions(embeddings[kept]).T
+    shown = photographs[wanted], photographs[kept]
+    return _to_neighbour(embeddings[wanted], directions(embeddings[kept]), shown)
+
+
+def _to_neighbour(
+    embeddings: Floats,
+    examples: Floats,
+    shown: tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]] | None = None,
+) -> npt.NDArray[np.float64]:
+    """1 − cosine to the fifth nearest of `examples` (m, d), of each row (n, d): (n,).
+
+    Args:
+        shown: which photographs the rows (n,) and the examples (m,) show; none is its own example
+    """
+    place = min(NEIGHBOUR, len(examples))
     distances = [np.zeros(0)]
-    for first in range(0, len(wanted), CHUNK):
-        some = wanted[first : first + CHUNK]
-        cosines = directions(embeddings[some]) @ examples
-        cosines[photographs[some][:, None] == photographs[kept]] = -1
-        distances.append(1 - np.partition(cosines, -NEIGHBOUR)[:, -NEIGHBOUR].astype(np.float64))
+    for first in range(0, len(embeddings), CHUNK):
+        some = slice(first, first + CHUNK)
+        cosines = directions(embeddings[some]) @ examples.T  # (b, m)
+        if shown:
+            cosines[shown[0][some, None] == shown[1]] = -1
+        distances.append(1 - np.partition(cosines, -place, axis=1)[:, -place].astype(np.float64))
     return np.concatenate(distances)
 
 

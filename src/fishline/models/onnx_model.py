@@ -48,6 +48,7 @@ class OnnxModel:
         self._content, self._name = content, name
         try:
             described: dict[str, Any] = json.loads(self._metadata[PROPERTY])
+            self.description = described  # see onnx_export.describe
             self.config = OnnxConfig(
                 species=tuple(described["species"]),
                 image_size=int(described["image_size"]),

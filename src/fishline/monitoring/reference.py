@@ -16,6 +16,7 @@ import torch
 from fishline.core.errors import UserError
 from fishline.data.dataset import Images
 from fishline.data.explore.out_of_sample import out_of_sample
+from fishline.data.features import directions
 from fishline.evaluation.test_run import TestRun
 from fishline.models.calibration import find_temperature
 from fishline.models.novelty import distances_to_others
@@ -104,9 +105,7 @@ def _learnt(model: TrainedModel, train: Images, most: int) -> Iterator[pd.DataFr
     """
     each = one_file_each(train)
     embeddings, labels = (values.numpy() for values in model.embed_images(train))
-    lengths = np.linalg.norm(embeddings[each], axis=1, keepdims=True)
-    directions = embeddings[each] / np.maximum(lengths, np.finfo(np.float32).tiny)
-    shares = out_of_sample(directions, labels[each])
+    shares = out_of_sample(directions(embeddings[each]), labels[each])
     told = np.flatnonzero(~np.isnan(shares).any(1))  # not the only photograph of a species
     if len(told) < FEWEST:
         return
